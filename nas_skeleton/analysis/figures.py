@@ -1,0 +1,123 @@
+"""Figures: a cell as a graph, and one picture of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas_skeleton.errors import InputError
+from nas_skeleton.results.leaderboard import Leaderboard
+from nas_skeleton.spaces import Cell, Space
+from nas_skeleton.spaces.liveness import Role, roles
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's colours, which the colour-blind can tell apart; line styles for print in grey.
+STYLE = {
+    "skip_connect": ("#000000", "-", "skip"),
+    "nor_conv_1x1": ("#E69F00", "-", "conv 1x1"),
+    "nor_conv_3x3": ("#0072B2", "-", "conv 3x3"),
+    "avg_pool_3x3": ("#009E73", "--", "avg pool"),
+}
+FORMATS = (".png", ".svg", ".pdf")
+_NODES = ((0.0, 0.5), (1.0, 1.0), (2.0, 0.0), (3.0, 0.5))
+# How far each edge bows out, so that no two lie on one line and none runs through a node.
+_BOW = {(0, 3): 0.0, (1, 2): 0.0, (0, 1): -0.15, (0, 2): 0.15, (1, 3): -0.15, (2, 3): 0.15}
+
+
+def draw_cell(axes: Axes, cell: Cell, title: str = "") -> None:
+    """Draw a cell from input (left) to output (right); edges that do nothing are left out.
+
+    A dotted grey edge is a convolution of a zero map, which only adds a trainable constant.
+    """
+    from matplotlib.patches import FancyArrowPatch
+
+    for (source, target, name), role in zip(cell.named_edges(), roles(cell), strict=True):
+        if role is Role.DEAD:
+            continue
+        colour, line, label = STYLE[name]
+        if role is Role.BIAS:
+            colour, line, label = "#999999", ":", "constant"
+        arrow = FancyArrowPatch(
+            _NODES[source],
+            _NODES[target],
+            connectionstyle=f"arc3,rad={_BOW[source, target]}",
+            arrowstyle="-|>",
+            mutation_scale=14,
+            shrinkA=11,
+            shrinkB=11,
+            color=colour,
+            linestyle=line,
+            linewidth=2,
+        )
+        axes.add_patch(arrow)
+        x = 0.5 * (_NODES[source][0] + _NODES[target][0])
+        y = 0.5 * (_NODES[source][1] + _NODES[target][1]) - 0.55 * _BOW[source, target]
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
+        axes.text(x, y, label, ha="center", va="center", color=colour, fontsize=8, bbox=box)
+    for node, (x, y) in enumerate(_NODES):
+        axes.plot(x, y, "o", markersize=20, color="white", markeredgecolor="black", zorder=3)
+        axes.text(x, y, ("in", "1", "2", "out")[node], ha="center", va="center", fontsize=8)
+    axes.set(xlim=(-0.35, 3.35), ylim=(-0.3, 1.3), title=title)
+    axes.axis("off")
+
+
+def save_run_figure(board: Leaderboard, space: Space, path: Path) -> None:
+    """Draw accuracy against MACs for all architectures of a run, and its best cell.
+
+    Raises:
+        InputError: nothing to draw yet, or a file type other than `FORMATS`.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise InputError(f"{path}: unknown picture type; use one of {', '.join(FORMATS)}")
+    if board.table.empty:
+        raise InputError(f"{path}: nothing to draw, no training of this run is finished")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    scatter, drawing = figure.subplots(1, 2, width_ratios=[1.25, 1])
+    split = "valid" if board.ranked_by else "test"
+    _draw_accuracies(scatter, board, split)
+    if board.ranked_by:
+        best = board.table.iloc[0]
+        index = int(best["arch_index"])
+        title = f"best by validation: #{index}"
+        draw_cell(drawing, space.cell(index), title)
+    else:
+        drawing.axis("off")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def _draw_accuracies(axes: Axes, board: Leaderboard, split: str) -> None:
+    table = board.table
+    clips = board.valid_clips if split == "valid" else board.test_clips
+    noise = [
+        sd if sd == sd else board.standard_error(mean, clips)
+        for mean, sd in zip(table[split], table[f"{split}_sd"], strict=True)
+    ]
+    percent, errors = 100 * table[split], [100 * value for value in noise]
+    axes.errorbar(
+        table["macs"] / 1e6,
+        percent,
+        yerr=errors,
+        fmt="o",
+        markersize=4,
+        color="#0072B2",
+        ecolor="#0072B240",
+        elinewidth=1,
+    )
+    if board.ranked_by:
+        best = table.iloc[0]
+        axes.plot(
+            best["macs"] / 1e6, 100 * best[split], "o", markersize=12, mfc="none", mec="#D55E00"
+        )
+    what = "s.d. over seeds" if board.max_seeds > 1 else "binomial s.e., one seed"
+    name = "validation" if split == "valid" else "test"
+    axes.set(
+        xlabel="MACs per clip (millions)",
+        ylabel=f"{name} top-1 (%), bars: {what}",
+        title=f"{len(table)} architectures",
+    )
+    axes.grid(alpha=0.3)

@@ -1,0 +1,58 @@
+"""What all commands share: how errors become one line and an exit code, and `--json` output.
+
+Exit codes: 0 complete; 1 complete, but some trainings failed; 2 wrong arguments or bad input;
+75 stopped early on a signal, everything saved, run the same command again.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from nas_skeleton.errors import InputError, StoppedEarly
+
+COMPLETE, SOME_FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 75
+
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def run(command: click.Command) -> NoReturn:
+    """Run a click command as `python -m nas_skeleton.<module>` and exit with the codes above.
+
+    A command returns its exit code (None means 0). Only mistakes of the user and the machine become
+    one line; any other exception keeps its traceback, because it is a bug.
+    """
+    try:
+        code = command.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        _fail("interrupted", STOPPED)
+    except click.ClickException as error:
+        _fail(error.format_message(), BAD_INPUT)
+    except StoppedEarly as error:
+        _fail(str(error), STOPPED)
+    except InputError as error:
+        _fail(str(error), BAD_INPUT)
+    except BrokenPipeError:  # `... | head`
+        sys.stderr.close()
+        sys.exit(COMPLETE)
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        _fail(
+            f"{error.filename or 'disk'}: {error.strerror}; free space or choose another folder", 2
+        )
+    sys.exit(code if isinstance(code, int) else COMPLETE)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object on standard output."""
+    click.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    sys.exit(code)

@@ -1,0 +1,76 @@
+"""The candidate network: a stem, NAS-Bench-201's macro skeleton around one cell, and a classifier.
+
+Stem, N cells, reduction to 2C, N cells, reduction to 4C, N cells, BN, ReLU, mean over frames and
+joints, mean over bodies, linear (Dong and Yang, ICLR 2020, figure 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from nas_skeleton.network.cell import LeanCell
+from nas_skeleton.spaces.card import Reduction
+from nas_skeleton.spaces.cell import Cell
+
+STAGES = 3
+CellBuilder = Callable[[Cell, int], nn.Module]
+
+
+class ReductionBlock(nn.Module):
+    """Residual block that doubles the channels and halves the frames, with "both" the joints too.
+
+    NAS-Bench-201's basic block with stride 2. Sizes are rounded up on both paths (the original
+    rounds down on the shortcut and fails for odd sizes); for even sizes it is the same function.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, reduction: Reduction) -> None:
+        super().__init__()
+        stride = (2, 2) if reduction == "both" else (2, 1)
+        self.conv_a = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+        self.norm_a = nn.BatchNorm2d(out_channels)
+        self.conv_b = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.norm_b = nn.BatchNorm2d(out_channels)
+        self.pool = nn.AvgPool2d(stride, stride, ceil_mode=True)
+        self.shortcut = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        out = self.norm_a(self.conv_a(torch.relu(maps)))
+        out = self.norm_b(self.conv_b(torch.relu(out)))
+        return out + self.shortcut(self.pool(maps))  # type: ignore[no-any-return]
+
+
+class CandidateNetwork(nn.Module):
+    """One architecture behind a stem: `(N, C, T, V, M)` to class scores `(N, classes)`."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        stem: nn.Module,
+        *,
+        channels: int,
+        cells_per_stage: int,
+        classes: int,
+        reduction: Reduction,
+        build_cell: CellBuilder = LeanCell,
+    ) -> None:
+        super().__init__()
+        self.stem = stem
+        blocks: list[nn.Module] = []
+        width = channels
+        for stage in range(STAGES):
+            if stage > 0:
+                blocks.append(ReductionBlock(width, 2 * width, reduction))
+                width *= 2
+            blocks += [build_cell(cell, width) for _ in range(cells_per_stage)]
+        self.blocks = nn.Sequential(*blocks)
+        self.norm = nn.BatchNorm2d(width)
+        self.classifier = nn.Linear(width, classes)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        n, m = clips.shape[0], clips.shape[-1]
+        maps = torch.relu(self.norm(self.blocks(self.stem(clips))))
+        features = maps.mean(dim=(2, 3)).view(n, m, -1).mean(dim=1)
+        return self.classifier(features)  # type: ignore[no-any-return]

@@ -1,0 +1,109 @@
+"""Progress on standard error: a bar with an ETA on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from nas_skeleton.skeletons.store import Dataset
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def duration(seconds: float) -> str:
+    """Seconds as "42 s", "6 min 10 s", "3 h 05 min" or "2 d 4 h"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole // 60 % 60:02d} min"
+    return f"{whole // 86400} d {whole // 3600 % 24} h"
+
+
+class Progress:
+    """Counts finished units of work out of `total`, which may take different times.
+
+    Args:
+        what: what is counted, for the bar and the lines, such as "trainings".
+        total: number of units.
+        expected: seconds of work expected in all, any scale; the ETA goes by the share that is
+            done. None: every unit counts the same.
+    """
+
+    def __init__(self, what: str, total: int, expected: float | None = None) -> None:
+        self.what = what
+        self.total = total
+        self.expected = expected or float(total)
+        self.done = 0
+        self.worked = 0.0
+        self._started = self._said = time.monotonic()
+        self._bar: Any = None
+
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=total,
+                desc=what,
+                dynamic_ncols=True,
+                bar_format="{desc} {percentage:3.0f} % |{bar}| {n_fmt}/{total_fmt}{postfix}",
+            )
+
+    def close(self) -> None:
+        """Leave the terminal in order."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def advance(self, expected: float = 1.0, note: str = "") -> None:
+        """One more unit is done, which was expected to take `expected`; `note` stands beside it."""
+        self.done += 1
+        self.worked += expected
+        elapsed = time.monotonic() - self._started
+        left = elapsed * max(0.0, self.expected / self.worked - 1) if self.worked else 0.0
+        times = f"{duration(elapsed)} gone, about {duration(left)} left"
+        if self._bar is not None:
+            self._bar.set_postfix_str("  ".join(filter(None, (times, note))), refresh=False)
+            self._bar.update()
+        elif self.done == self.total or time.monotonic() - self._said >= SECONDS_BETWEEN_LINES:
+            self._said = time.monotonic()
+            text = f"{self.done}/{self.total} {self.what}, {times}"
+            click.echo("; ".join(filter(None, (text, note))), err=True)
+
+
+def open_dataset(name: str) -> Dataset:
+    """Open a data set; where it must be prepared first, say so and show progress."""
+    from nas_skeleton.skeletons.store import load_dataset
+
+    with preparing(name) as progress:
+        return load_dataset(
+            name, progress=progress, announce=lambda line: click.echo(line, err=True)
+        )
+
+
+@contextmanager
+def preparing(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A callback `(clips done, clips in all)` for `skeletons.store.prepare` that shows progress.
+
+    Nothing is shown if it is never called.
+    """
+    shown: Progress | None = None
+
+    def advance(_done: int, total: int) -> None:
+        nonlocal shown
+        if shown is None:
+            shown = Progress(f"clips of {name}", total)
+        shown.advance()
+
+    try:
+        yield advance
+    finally:
+        if shown is not None:
+            shown.close()

@@ -1,0 +1,174 @@
+"""A run: the folder `runs/NAME` with its arguments, its plan, its store and its checkpoints.
+
+run.json        what was asked for; a run belongs to one set of arguments
+data.json       the clips behind its accuracies: classes, and ids and labels per split
+results/        one SQLite file per worker (see `store`)
+checkpoints/    unfinished trainings
+table.parquet, table.csv, curves.parquet, predictions.parquet    after `runs collect`
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from nas_skeleton.cards import check_name
+from nas_skeleton.errors import InputError
+from nas_skeleton.results import schema, store
+
+FORMAT = 1
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What decides which trainings a run consists of.
+
+    `trials` is the number of architectures (None: all there are); it may change between calls, all
+    else belongs to the run. `one_per_class` trains one architecture per functional class.
+    `archs` lists the architectures of a run without strategy (`train`).
+    """
+
+    space: str
+    dataset: str
+    fingerprint: str
+    protocol: str
+    recipe: str
+    recipe_hash: str
+    strategy: str
+    seeds: list[int]
+    trials: int | None = None
+    one_per_class: bool = False
+    archs: list[int] | None = None
+
+
+@dataclass(frozen=True)
+class Clips:
+    """The clips of one split: ids and labels (0-based classes), in the order of predictions."""
+
+    ids: list[str]
+    labels: list[int]
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What a run's table needs to know of its data, so that it can be read without the data."""
+
+    classes: list[str]
+    joints: int
+    bodies: int
+    splits: dict[str, Clips]
+
+
+class Run:
+    """An existing run folder."""
+
+    def __init__(self, folder: Path, arguments: Arguments, data: DataFacts) -> None:
+        self.folder = folder
+        self.arguments = arguments
+        self.data = data
+
+    @property
+    def name(self) -> str:
+        """Name of the run and of its folder."""
+        return self.folder.name
+
+    @property
+    def results_folder(self) -> Path:
+        """Where workers write."""
+        return self.folder / "results"
+
+    def checkpoint_path(self, key: str) -> Path:
+        """Where the unfinished training `key` is kept."""
+        return self.folder / "checkpoints" / f"{key}.pt"
+
+    def rows(self, *, blobs: bool = False) -> pd.DataFrame:
+        """All rows written so far, see `store.read_rows`."""
+        return store.read_rows(self.results_folder, blobs=blobs)
+
+    def settled_keys(self) -> set[str]:
+        """Keys of trainings that need not run again: finished, or known to diverge."""
+        rows = self.rows()
+        return set(rows.loc[rows["status"] != schema.FAILED, "key"])
+
+
+def runs_folder() -> Path:
+    """`runs/` in the working folder."""
+    return Path.cwd() / "runs"
+
+
+def run_names() -> list[str]:
+    """Names of all runs in the working folder, sorted."""
+    return sorted(path.parent.name for path in runs_folder().glob("*/run.json"))
+
+
+def open_run(name: str) -> Run:
+    """The run called `name`.
+
+    Raises:
+        InputError: there is no such run, or its `run.json` is damaged.
+    """
+    check_name(name, "run")
+    folder = runs_folder() / name
+    if not (folder / "run.json").is_file():
+        known = ", ".join(run_names()) or "none yet"
+        raise InputError(f"no run {name!r} in {runs_folder()}: there are: {known}")
+    arguments = _read_json(folder / "run.json", lambda content: Arguments(**content))
+    return Run(folder, arguments, _read_json(folder / "data.json", _data_facts))
+
+
+def start_run(name: str, arguments: Arguments, data: DataFacts) -> Run:
+    """Open the run `name`, or create it; its arguments must be `arguments`, but for `trials`.
+
+    Raises:
+        InputError: the folder belongs to other arguments, or cannot be written.
+    """
+    check_name(name, "--run")
+    folder = runs_folder() / name
+    if (folder / "run.json").is_file():
+        existing = open_run(name).arguments
+        for field, value in asdict(replace(arguments, trials=existing.trials)).items():
+            before = getattr(existing, field)
+            if before != value:
+                raise InputError(
+                    f"run {name!r} in {folder} belongs to {field} {before!r}, not {value!r}: "
+                    "choose another name with --run, or move the folder away"
+                )
+    elif (folder / "results").is_dir():
+        raise InputError(f"{folder} holds results but no run.json: choose another --run")
+    _write_json(folder / "data.json", asdict(data))
+    _write_json(folder / "run.json", asdict(arguments))  # last: a run exists once this is there
+    return Run(folder, arguments, data)
+
+
+def _data_facts(content: dict[str, Any]) -> DataFacts:
+    splits = {split: Clips(**clips) for split, clips in content.pop("splits").items()}
+    return DataFacts(**content, splits=splits)
+
+
+def _read_json(path: Path, build: Callable[[dict[str, Any]], T]) -> T:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("format") != FORMAT:
+            raise InputError(f"{path}: written by another version of nas_skeleton")
+        return build(content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: damaged ({error}); restore it, or move the folder away and search again"
+        ) from None
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(json.dumps({"format": FORMAT, **content}, indent=1) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

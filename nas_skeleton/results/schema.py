@@ -1,0 +1,131 @@
+"""The columns of the table: one row per training.
+
+Accuracies are shares in [0, 1]; times, sizes and counts are in the unit the name says. MACs are
+multiply-accumulates of one clip (convolutions, graph sums and the classifier).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import socket
+from typing import Any
+
+import nas_skeleton
+from nas_skeleton.spaces import Cost, Space
+from nas_skeleton.training.job import Job
+from nas_skeleton.training.result import SPLITS, Accuracy, EpochRecord, Measured
+
+SCHEMA = 1
+
+DONE = "done"
+DIVERGED = "diverged"  # the loss became infinite: a result, not repeated
+FAILED = "failed"  # a crash: tried again when the command is repeated
+COPIED = "copied"  # taken over from `source_index`, which computes the same function
+
+METRICS = tuple(field.name for field in dataclasses.fields(Accuracy))
+ACCURACIES = tuple(
+    f"{when}_{split}_{metric}"
+    for when in ("final", "best")
+    for split in SPLITS
+    for metric in METRICS
+)
+
+# Column -> SQLite type. The order is the order in files.
+COLUMNS: dict[str, str] = {
+    "key": "TEXT",
+    "space": "TEXT",
+    "arch_index": "INTEGER",
+    "arch_str": "TEXT",
+    "nb201_key": "TEXT",
+    "functional_key": "TEXT",
+    "dataset": "TEXT",
+    "fingerprint": "TEXT",
+    "protocol": "TEXT",
+    "recipe": "TEXT",
+    "recipe_hash": "TEXT",
+    "seed": "INTEGER",
+    "status": "TEXT",
+    "source_index": "INTEGER",
+    "engine": "TEXT",
+    "precision": "TEXT",
+    "device": "TEXT",
+    "epochs": "INTEGER",
+    "params": "INTEGER",
+    "macs": "INTEGER",
+    "train_time_s": "REAL",
+    "latency_ms": "REAL",
+    "peak_memory_mb": "REAL",
+    "best_epoch": "INTEGER",
+    **dict.fromkeys(ACCURACIES, "REAL"),
+    "error": "TEXT",
+    "host": "TEXT",
+    "version": "TEXT",
+    "finished_at": "TEXT",
+}
+
+
+def identity_columns(job: Job, space: Space, cost: Cost) -> dict[str, Any]:
+    """The columns that are known before a training starts."""
+    return {
+        "key": job.key,
+        "space": job.space,
+        "arch_index": job.arch_index,
+        "arch_str": space.arch_string(job.arch_index),
+        "nb201_key": space.nb201_key(job.arch_index),
+        "functional_key": space.functional_key(job.arch_index),
+        "dataset": job.dataset,
+        "fingerprint": job.fingerprint,
+        "protocol": job.protocol,
+        "recipe": job.recipe,
+        "recipe_hash": job.recipe_hash,
+        "seed": job.seed,
+        "epochs": space.card.recipe(job.recipe).epochs,
+        "params": cost.params,
+        "macs": cost.macs,
+        "host": socket.gethostname(),
+        "version": nas_skeleton.__version__,
+        "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def measured_columns(measured: Measured) -> dict[str, Any]:
+    """The columns a finished training fills."""
+    best = measured.best_on_valid
+    return {
+        "status": DONE,
+        "engine": measured.engine,
+        "precision": measured.precision,
+        "device": measured.device,
+        "train_time_s": measured.train_time_s,
+        "latency_ms": measured.latency_s * 1e3,
+        "peak_memory_mb": measured.peak_memory_bytes / 2**20,
+        "best_epoch": best.epoch if best else None,
+        **_accuracy_columns("final", measured.final),
+        **(_accuracy_columns("best", best) if best else {}),
+    }
+
+
+def curve_json(curve: list[EpochRecord]) -> str:
+    """The learning curve as one JSON list, an object per evaluated epoch."""
+    return json.dumps(
+        [
+            {
+                "epoch": record.epoch,
+                "learning_rate": record.learning_rate,
+                "train_loss": record.train_loss,
+                **_accuracy_columns("", record),
+            }
+            for record in curve
+        ]
+    )
+
+
+def _accuracy_columns(when: str, record: EpochRecord) -> dict[str, float]:
+    prefix = f"{when}_" if when else ""
+    return {
+        f"{prefix}{split}_{metric}": getattr(accuracy, metric)
+        for split, accuracy in record.accuracy.items()
+        for metric in METRICS
+    }

@@ -1,0 +1,34 @@
+"""How long a plan will take: a short calibration on this machine, spread over MACs.
+
+The time of a training is taken as a constant plus a term proportional to the MACs of its network,
+through the measured times of the cheapest and the dearest cell. A rough figure, meant for "minutes
+or hours?"; the progress display corrects it by what finished trainings really took.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from nas_skeleton.scheduling.worker import Workplace
+from nas_skeleton.spaces.cell import CONV_3X3, SKIP, Cell
+from nas_skeleton.training.engine import EngineName
+from nas_skeleton.training.job import Job
+from nas_skeleton.training.timing import predict_seconds
+
+CHEAPEST, DEAREST = Cell((SKIP,) * 6), Cell((CONV_3X3,) * 6)
+
+
+def forecast(place: Workplace, jobs: Sequence[Job], engine: EngineName) -> list[float]:
+    """Predicted seconds of each of `jobs` on one worker; empty for no jobs."""
+    if not jobs:
+        return []
+    cheap, dear = (
+        replace(jobs[0], arch_index=place.space.index(cell)) for cell in (CHEAPEST, DEAREST)
+    )
+    cheap_s, dear_s = (
+        predict_seconds(job, place.space, place.task, engine) for job in (cheap, dear)
+    )
+    cheap_macs, dear_macs = place.cost(cheap).macs, place.cost(dear).macs
+    per_mac = max(0.0, dear_s - cheap_s) / (dear_macs - cheap_macs)
+    return [cheap_s + per_mac * (place.cost(job).macs - cheap_macs) for job in jobs]

@@ -1,0 +1,57 @@
+"""The plan of a run: from a strategy and seeds to jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from nas_skeleton.errors import InputError
+from nas_skeleton.results.run import Arguments, Run
+from nas_skeleton.spaces import Space
+from nas_skeleton.strategies import STRATEGIES, Exhaustive, Random, Strategy
+from nas_skeleton.training.job import Job
+
+
+def build_strategy(arguments: Arguments, space: Space) -> Strategy:
+    """The strategy a run asks for; a random one draws with the run's first seed.
+
+    Raises:
+        InputError: unknown strategy.
+    """
+    if arguments.archs is not None:
+        return Exhaustive(arguments.archs)
+    if arguments.strategy == "random":
+        return Random(len(space), arguments.seeds[0])
+    if arguments.strategy == "exhaustive":
+        if arguments.one_per_class:
+            return Exhaustive(sorted(members[0] for members in space.functional_classes().values()))
+        return Exhaustive(range(len(space)))
+    known = ", ".join(STRATEGIES)
+    raise InputError(f"unknown --strategy {arguments.strategy!r}: known are {known}")
+
+
+def planned_jobs(arguments: Arguments, space: Space) -> Iterator[Job]:
+    """All jobs of a run, in the order they are trained: per architecture all its seeds."""
+    strategy = build_strategy(arguments, space)
+    proposed = 0
+    while arguments.trials is None or proposed < arguments.trials:
+        arch = strategy.ask()
+        if arch is None:
+            return
+        proposed += 1
+        for seed in arguments.seeds:
+            yield Job(
+                space=arguments.space,
+                arch_index=arch,
+                dataset=arguments.dataset,
+                fingerprint=arguments.fingerprint,
+                protocol=arguments.protocol,
+                recipe=arguments.recipe,
+                recipe_hash=arguments.recipe_hash,
+                seed=seed,
+            )
+
+
+def missing_jobs(run: Run, jobs: Iterable[Job]) -> list[Job]:
+    """Those of `jobs` without a settled row in the run's store; failed ones are among them."""
+    settled = run.settled_keys()
+    return [job for job in jobs if job.key not in settled]

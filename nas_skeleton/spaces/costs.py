@@ -1,0 +1,165 @@
+"""Parameters and multiply-accumulates of a candidate, counted on paper.
+
+The convention is NAS-Bench-201's. All edges count as stored, also dead ones. MACs are those of
+convolutions and linear layers (the head's bias counts as one each); batch norm, pooling, ReLU and
+sums are ignored. NAS-Bench-201 and the skeleton literature call this number FLOPs. Feature maps are
+(height, width) = (frames, joints).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from nas_skeleton.errors import InputError
+from nas_skeleton.spaces.cell import CONV_1X1, CONV_3X3, Cell
+
+Reduction = Literal["both", "time"]
+
+KERNEL_SIZES = {CONV_1X1: 1, CONV_3X3: 3}
+STAGES = 3  # channels double and the map shrinks between them
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Trainable parameters, and multiply-accumulates of one forward pass of one clip."""
+
+    params: int
+    macs: int
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.params + other.params, self.macs + other.macs)
+
+    def times(self, repeats: int) -> Cost:
+        """The cost of `repeats` such parts, each with weights of its own."""
+        return Cost(self.params * repeats, self.macs * repeats)
+
+
+def conv_norm_cost(
+    in_channels: int, out_channels: int, kernel_size: int, height: int, width: int
+) -> Cost:
+    """A square convolution without bias, then batch norm. `height`, `width`: of its output map."""
+    weights = in_channels * out_channels * kernel_size**2
+    return Cost(weights + 2 * out_channels, weights * height * width)
+
+
+def cell_cost(cell: Cell, channels: int, height: int, width: int) -> Cost:
+    """One cell on a (channels, height, width) map."""
+    total = Cost(0, 0)
+    for op in cell.operations:
+        if op in KERNEL_SIZES:
+            total += conv_norm_cost(channels, channels, KERNEL_SIZES[op], height, width)
+    return total
+
+
+def reduced_size(height: int, width: int, reduction: Reduction) -> tuple[int, int]:
+    """Size of a map after a reduction: "both" halves both sides, "time" the height; rounding up.
+
+    Rounding up is what a 3x3 convolution of stride 2 and padding 1 does; the shortcut's pool must
+    do the same (`ceil_mode=True`). For even sides this is NAS-Bench-201's reduction.
+    """
+    return -(-height // 2), -(-width // 2) if reduction == "both" else width
+
+
+def reduction_cost(channels: int, height: int, width: int) -> Cost:
+    """The residual block between stages, from `channels` to twice as many.
+
+    Two 3x3 convolutions with batch norm, and a shortcut of an average pool and a 1x1 convolution
+    without bias or batch norm. `height`, `width`: of its output map.
+    """
+    wide = 2 * channels
+    shortcut = channels * wide
+    return (
+        conv_norm_cost(channels, wide, 3, height, width)
+        + conv_norm_cost(wide, wide, 3, height, width)
+        + Cost(shortcut, shortcut * height * width)
+    )
+
+
+def image_stem_cost(channels: int, height: int, width: int) -> Cost:
+    """NAS-Bench-201's stem: a 3x3 convolution from 3 channels, without bias, and batch norm."""
+    return conv_norm_cost(3, channels, 3, height, width)
+
+
+def network_cost(
+    cell: Cell,
+    *,
+    channels: int,
+    cells_per_stage: int,
+    classes: int,
+    height: int,
+    width: int,
+    stem: Cost,
+    reduction: Reduction,
+    bodies: int = 1,
+) -> Cost:
+    """A whole candidate: stem, three stages of cells, two reductions, last batch norm, head.
+
+    Args:
+        cell: the cell, repeated `cells_per_stage` times in each stage.
+        channels: width of the first stage, which the stem delivers; the stages have 1, 2, 4 times
+            as many.
+        cells_per_stage: NAS-Bench-201's N.
+        classes: outputs of the linear head.
+        height: rows of the map the stem delivers (frames).
+        width: its columns (joints).
+        stem: cost of the stem for one body.
+        reduction: which sides the reductions halve, see `reduced_size`.
+        bodies: how many bodies a clip has. Everything before the head runs once for each with the
+            same weights; the head runs once, on their mean.
+
+    Raises:
+        InputError: a size below 1 or an unknown reduction.
+    """
+    sizes = {
+        "channels": channels,
+        "cells_per_stage": cells_per_stage,
+        "classes": classes,
+        "height": height,
+        "width": width,
+        "bodies": bodies,
+    }
+    for name, size in sizes.items():
+        if size < 1:
+            raise InputError(f"network cost: {name} is {size}, must be at least 1")
+    if reduction not in ("both", "time"):
+        raise InputError(f"network cost: unknown reduction {reduction!r}: known are both, time")
+
+    body = stem
+    for stage in range(STAGES):
+        if stage > 0:
+            height, width = reduced_size(height, width, reduction)
+            body += reduction_cost(channels, height, width)
+            channels *= 2
+        body += cell_cost(cell, channels, height, width).times(cells_per_stage)
+    body += Cost(2 * channels, 0)  # the last batch norm
+    head = (channels + 1) * classes
+    return Cost(body.params + head, body.macs * bodies + head)
+
+
+def stgcn_stem_cost(
+    channels: int,
+    frames: int,
+    joints: int,
+    *,
+    blocks: int,
+    temporal_kernel: int,
+    data_features: int,
+    subsets: int = 3,
+) -> Cost:
+    """Batch norm of `data_features` coordinates, then ST-GCN blocks of `channels`.
+
+    A block: 1x1 convolution to `subsets` times the channels with bias, the sum over joints with the
+    learnable edge importance (counted densely, as the published code computes it), batch norm,
+    temporal convolution with bias, batch norm.
+    """
+    total = Cost(2 * data_features, 0)
+    size = frames * joints
+    for block in range(blocks):
+        width = 3 if block == 0 else channels
+        project, temporal = subsets * channels * width, channels * channels * temporal_kernel
+        total += Cost(
+            project + subsets * channels + subsets * joints**2 + 4 * channels + temporal + channels,
+            (project + subsets * channels * joints + temporal) * size,
+        )
+    return total

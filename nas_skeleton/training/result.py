@@ -1,0 +1,66 @@
+"""What a training gives. No torch in this module: stores and tables read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Shares of clips in [0, 1]: `top1`, `top5`, and `mean_class`, the mean of top-1 per class."""
+
+    top1: float
+    top5: float
+    mean_class: float
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What was measured after `epoch` epochs (1-based); a split without clips is absent.
+
+    `train_loss` is the mean cross-entropy of the epoch's batches as they were trained on.
+    """
+
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    accuracy: dict[str, Accuracy]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A finished training.
+
+    `predictions` holds, per split "valid" and "test", the class predicted for every clip after the
+    last epoch, in the order of the data set's split. Times in seconds, memory in bytes.
+    """
+
+    curve: list[EpochRecord]
+    predictions: dict[str, NDArray[np.int16]]
+    train_time_s: float
+    latency_s: float
+    peak_memory_bytes: int
+    engine: str
+    device: str
+    precision: str
+    note: str = ""
+
+    @property
+    def final(self) -> EpochRecord:
+        """The record of the last epoch."""
+        return self.curve[-1]
+
+    @property
+    def best_on_valid(self) -> EpochRecord | None:
+        """The evaluated epoch with the highest validation top-1, the first of equals.
+
+        None where the protocol has no validation set: then there is nothing to choose an epoch by.
+        """
+        if "valid" not in self.final.accuracy:
+            return None
+        return max(self.curve, key=lambda record: record.accuracy["valid"].top1)
