@@ -1,12 +1,48 @@
-"""Fixtures shared by all tests: where the real research data lies, and a private working folder."""
+"""Fixtures shared by all tests: the real research data, a working folder, a tiny search space."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+
+# One cell per stage, 4 channels, 8 frames, 3 epochs: a training takes a fraction of a second.
+TINY = """
+name = "tiny"
+title = "a space for tests"
+cell = "nb201"
+default_recipe = "tiny"
+[input]
+encoding = "centred-first-frame"
+[stem]
+kind = "stgcn"
+blocks = 1
+data_norm = "coordinates"
+partition = "spatial-distance"
+temporal_kernel = 3
+[macro]
+reduction = "both"
+[recipes.tiny]
+channels = 4
+cells_per_stage = 1
+frames = 8
+epochs = 3
+batch_size = 64
+learning_rate = 0.05
+momentum = 0.9
+nesterov = true
+weight_decay = 5e-4
+evaluate_every = 2
+"""
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +52,46 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real research data not found in {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def prepared_synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The prepared store of the synthetic set, made once."""
+    from nas_skeleton.skeletons.store import prepare
+
+    folder = tmp_path_factory.mktemp("prepared")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        return prepare("synthetic")
+    finally:
+        os.chdir(before)
+
+
+@pytest.fixture
+def workdir(tmp_path: Path, prepared_synthetic: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder with the card `tiny` and the synthetic set already prepared."""
+    shutil.copytree(prepared_synthetic, tmp_path / "datasets" / "synthetic" / "prepared")
+    (tmp_path / "search_spaces").mkdir()
+    (tmp_path / "search_spaces" / "tiny.toml").write_text(TINY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NAS_SKELETON_DATA", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def command(workdir: Path) -> Command:
+    """`command("search", "--trials", "2")` runs `python -m nas_skeleton.search` in `workdir`."""
+
+    def run(module: str, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", f"nas_skeleton.{module}", *arguments],
+            cwd=workdir,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            **options,  # type: ignore[call-overload]
+        )
+
+    return run

@@ -176,7 +176,7 @@ def pip_command(python: Path, *arguments: str | Path) -> list[str | Path]:
 
 
 def install_torch(python: Path, build: str, lock: int) -> None:
-    """Install the pinned torch first and by itself: whatever comes later then finds it there."""
+    """Install the pinned torch first and by itself; what it needs comes with everything else."""
     pin = torch_pin()
     # Any build of the right version is kept, but for a CPU build where there is a GPU to use.
     question = "import torch; print(torch.__version__, torch.version.cuda or torch.version.hip)"
@@ -188,18 +188,18 @@ def install_torch(python: Path, build: str, lock: int) -> None:
         run(python, "-m", "pip", "uninstall", "--quiet", "--yes", "torch", lock=lock)
     if sys.platform != "linux" or build == "cuda":
         say(f"installing torch {pin}" + (" for NVIDIA GPUs (some GB)" if build == "cuda" else ""))
-        run(*pip_command(python, "-c", CONSTRAINTS, f"torch=={pin}"), lock=lock)
+        run(*pip_command(python, "--no-deps", f"torch=={pin}"), lock=lock)
         return
     # The label +cpu is what no CUDA build has. PyPI does not carry it, but the index or folder that
     # this machine's pip is set up with may; PyTorch's own index does.
     say(f"installing torch {pin} for CPUs (about 200 MB)")
-    command = pip_command(python, "-c", CONSTRAINTS, f"torch=={pin}+cpu")
-    first = subprocess.run(command, cwd=ROOT, pass_fds=(lock,), stderr=subprocess.PIPE, text=True)
-    if first.returncode == 0:
-        return
-    second = [*command, "--extra-index-url", PYTORCH_CPU_INDEX]
-    if subprocess.run(second, cwd=ROOT, pass_fds=(lock,)).returncode != 0:
-        print(first.stderr, file=sys.stderr)
+    command = pip_command(python, "--no-deps", f"torch=={pin}+cpu")
+    # (Errors of the first try are not shown: the second says what is wrong.)
+    tried = subprocess.run(command, cwd=ROOT, pass_fds=(lock,), stderr=subprocess.DEVNULL)
+    if tried.returncode != 0:
+        command += ["--extra-index-url", PYTORCH_CPU_INDEX]
+        tried = subprocess.run(command, cwd=ROOT, pass_fds=(lock,))
+    if tried.returncode != 0:
         fail(f"neither pip's own index nor {PYTORCH_CPU_INDEX} gave torch {pin}+cpu (see above)")
 
 

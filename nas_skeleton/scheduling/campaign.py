@@ -205,7 +205,7 @@ def start_campaign(
     arguments = Arguments(
         space=space.name,
         dataset=dataset.name,
-        fingerprint=dataset.fingerprint,
+        fingerprint=dataset.split_fingerprint(protocol),
         protocol=protocol,
         recipe=recipe,
         recipe_hash=space.card.recipe_hash(recipe),

@@ -114,7 +114,7 @@ def open_workplace(assignment: Assignment) -> Workplace:
     space = load_space(arguments.space)
     dataset = load_dataset(arguments.dataset)
     recipe = space.card.recipe(arguments.recipe)
-    if dataset.fingerprint != arguments.fingerprint:
+    if dataset.split_fingerprint(arguments.protocol) != arguments.fingerprint:
         raise InputError(f"data set {arguments.dataset!r} changed while run {run.name!r} was going")
     if space.card.recipe_hash(arguments.recipe) != arguments.recipe_hash:
         raise InputError(f"the card of {arguments.space!r} changed while {run.name!r} was going")

@@ -37,11 +37,11 @@ class RawFiles(Card):
 class Expected(Card):
     """What a complete copy of the data holds. `data check` compares; nothing else looks at it.
 
-    `missing` names clips that are known to be absent from the distribution.
+    `missing` names the clips that a recording without losses would have and the distribution lacks.
     """
 
     clips: Count | None = None
-    missing: Names = ()
+    missing: Names | None = None
     min_frames: Count | None = None
     max_frames: Count | None = None
 

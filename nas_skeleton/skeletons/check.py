@@ -64,6 +64,8 @@ def _missing(dataset: Dataset) -> Finding:
     present = set(dataset.ids)
     absent = [clip for clip in complete if clip not in present]
     known = dataset.card.expected.missing
+    if known is None:
+        return Finding("missing", True, f"{len(absent)}; the card does not say which are to be")
     lost = [clip for clip in absent if clip not in known]
     surplus = [clip for clip in known if clip in present]
     if lost:

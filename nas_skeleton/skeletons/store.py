@@ -7,6 +7,7 @@ missing or was made by another version of card or reader. How it is written is i
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +102,17 @@ class Dataset:
         the `InputError`s.
         """
         return split_clips(self.card, protocol, subjects=self.subjects, labels=self.labels)
+
+    def split_fingerprint(self, protocol: str | None = None) -> str:
+        """SHA-256, in hex, of the clips and of which of them are in which part of a protocol.
+
+        Whoever changes the subjects of a protocol in the card gets another one; the protocol's name
+        and note do not count.
+        """
+        digest = hashlib.sha256(self.fingerprint.encode())
+        for part, clips in sorted(self.split(protocol).items()):
+            digest.update(f"{part}:{','.join(map(str, clips))};".encode())
+        return digest.hexdigest()
 
 
 def prepared_folder(name: str) -> Path:

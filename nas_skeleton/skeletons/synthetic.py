@@ -7,9 +7,10 @@ noise. What is hard about the set is what is hard about people: new bodies, othe
 timing; never wrong labels. It is for trying the program and for tests: an accuracy on it says
 nothing about recognising real actions.
 
-Trained on subjects 1, 3, 5 and tested on the even ones (chance 0.037), version 1 gives a linear
-probe @@ and a network of three convolutions @@ (mean of three seeds, @@, @@ and @@);
-``pytest -s tests/skeletons/test_synthetic.py -k learnable`` measures and prints both.
+Trained on subjects 1, 3, 5 and tested on the even ones (chance is 0.04), a linear probe gets 0.59
+and a network of three convolutions 0.85 (0.84, 0.87, 0.84 with three seeds), on 16 frames each.
+Most confused are the shapes drawn in the air, knock and wave, and push, boxing and clap.
+``pytest -s tests/skeletons/test_synthetic.py -k learnable`` measures and prints both numbers.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ MISSING = frozenset({(8, 1, 4), (23, 6, 4), (27, 8, 4)})
 
 _SHORTEST, _LONGEST = 41, 125  # frames, as in UTD-MHAD
 
+_STATURES = (1.00, 0.98, 0.93, 0.97, 1.05, 1.08, 0.94, 1.02)  # by subject, of an average body
 _HANDS = ("right", "left")
 _HABIT, _WHIM = 0.03, 0.03  # how far hands aim beside the rows, by person and by trial, arm lengths
 
@@ -122,7 +124,7 @@ def _identities() -> Iterator[tuple[int, int, int]]:
 
 def _person(subject: int) -> _Person:
     rng = default_rng((VERSION, subject))
-    scale = rng.uniform(0.93, 1.07)
+    scale = _STATURES[subject - 1] * rng.uniform(0.99, 1.01)
     bones = {
         bone: scale * length * rng.uniform(0.95, 1.05)
         for bone, length in synthetic_body.BONES.items()
@@ -136,7 +138,7 @@ def _person(subject: int) -> _Person:
             stance=rng.uniform(-0.03, 0.03),
         ),
         facing=3.0 * rng.standard_normal(),
-        tempo=rng.uniform(0.85, 1.15),
+        tempo=rng.uniform(0.81, 1.10),
         reach=rng.uniform(0.88, 1.12),
         aim=_HABIT * rng.standard_normal(3),
         rest=0.04 * rng.standard_normal(3),
@@ -145,7 +147,7 @@ def _person(subject: int) -> _Person:
 
 
 def _perform(plan: Action, person: _Person, habit: Generator, whim: Generator) -> dict[str, Array]:
-    """Where each part of the body is to be in every frame, (T, 3) in units of `synthetic_actions`."""
+    """Where each part is to be in every frame, (T, 3) in the units of `synthetic_actions`."""
     moments = _time_course(plan, person, habit, whim)
     starts = len(plan.starts)
     usual, other = int(habit.integers(starts)), int(whim.integers(starts))
@@ -183,7 +185,7 @@ def _styled(part: str, rows: Rows, home: Array, size: float, beside: Array) -> t
     Movements grow by `size`, those of hands about their middle and moved `beside` it; rest becomes
     `home`.
     """
-    table = np.array(rows)
+    table = np.array(rows, dtype=np.float64)
     moments, places = table[:, 0], table[:, 1:]
     resting = (places == np.array(REST[part])).all(axis=1)
     if part in _HANDS:
@@ -196,13 +198,13 @@ def _styled(part: str, rows: Rows, home: Array, size: float, beside: Array) -> t
 
 
 def _time_course(plan: Action, person: _Person, habit: Generator, whim: Generator) -> Array:
-    """Moment of the movement in [0, 1] for every frame: waiting, a movement of uneven speed, waiting."""
+    """Moment of the movement in [0, 1] for every frame: a wait, uneven progress, a wait."""
     tempo = person.tempo * np.exp(0.06 * habit.standard_normal() + 0.07 * whim.standard_normal())
     frames = int(np.clip(round(plan.frames * tempo), _SHORTEST, _LONGEST))
     wait = plan.wait + 0.05 * whim.uniform(-1, 1)
     before = wait * np.clip(person.readiness + 0.5 * whim.uniform(-1, 1), 0.0, 1.0)
     moments = np.clip((np.arange(frames) / (frames - 1) - before) / (1 - wait), 0.0, 1.0)
-    # Monotone, as the slope 1 + pi (a cos pi m + 2 b cos 2 pi m) is positive for |a| + 2 |b| < 1 / pi.
+    # Monotone: its slope is 1 + pi (a cos pi m + 2 b cos 2 pi m), and |a| + 2 |b| < 1 / pi.
     a, b = (0.06, 0.03) * (habit.uniform(-1, 1, 2) + whim.uniform(-1, 1, 2))
     warped: Array = moments + a * np.sin(np.pi * moments) + b * np.sin(2 * np.pi * moments)
     return warped
@@ -220,7 +222,7 @@ def _seen(joints: Array, whim: Generator) -> Array:
 
 
 def _drift(frames: int, width: int, spacing: int, rng: Generator) -> Array:
-    """Smooth random curves (frames, width) of about unit size, through a knot every `spacing` frames."""
+    """Smooth random curves (frames, width) of about unit size, a knot every `spacing` frames."""
     knots = np.arange(0.0, frames + spacing, spacing)
     return _through(knots, rng.standard_normal((len(knots), width)), np.arange(float(frames)))
 

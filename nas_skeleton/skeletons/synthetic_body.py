@@ -81,7 +81,7 @@ def pose(build: Build, targets: Mapping[str, Array], facing: float) -> Array:
     ankle_height = 0.5 * bone["foot"]
     hip = bone["hip"] * np.array([0.72, -0.69, 0.0])
     standing = 0.985 * leg + ankle_height - hip[1]
-    centre = _turn(ground, leg * targets["pelvis"]) + (0.0, standing, 0.0)
+    centre = np.array([0.0, standing, 0.0]) + _turn(ground, leg * targets["pelvis"])
     spine = centre + _turn(pelvis, np.array([0.0, bone["spine"], 0.0]))
     collar = spine + _turn(chest, np.array([0.0, bone["chest"], 0.0]))
     head = collar + _turn(chest, np.array([0.0, bone["head"], 0.0]))
@@ -102,7 +102,7 @@ def pose(build: Build, targets: Mapping[str, Array], facing: float) -> Array:
         socket = centre + _turn(pelvis, hip * sign)
         knee, ankle = _two_bones(
             socket,
-            _turn(ground, foot * sign) + (0.0, ankle_height, 0.0),
+            np.array([0.0, ankle_height, 0.0]) + _turn(ground, foot * sign),
             (bone["thigh"], bone["shin"]),
             _turn(ground, sign * (0.15, 0.0, 1.0)),
         )
@@ -135,7 +135,7 @@ def _axes(degrees: Array) -> Array:
 
 
 def _turn(axes: Array, offset: Array) -> Array:
-    """Offsets (3,) or (T, 3) as (right, up, forward), turned by `axes`, in the camera's axes: (T, 3)."""
+    """Offsets (right, up, forward), (3,) or (T, 3), turned by `axes`; in camera axes, (T, 3)."""
     turned: Array = (axes * (offset * _TO_CAMERA)[..., None, :]).sum(axis=-1)
     return turned
 
@@ -148,7 +148,7 @@ def _unit(vectors: Array) -> Array:
 def _two_bones(
     root: Array, goal: Array, lengths: tuple[float, float], pole: Array
 ) -> tuple[Array, Array]:
-    """Middle and end joint (T, 3) of a limb that reaches from `root` towards `goal`, bent towards `pole`.
+    """Middle and end joint (T, 3) of a limb that reaches from `root` to `goal`, bent to `pole`.
 
     A goal out of reach is reached for. The limb is never quite straight (99 % of its length) nor
     folded flat: there the bend would hang on rounding errors.

@@ -14,6 +14,8 @@ from pydantic import Field, model_validator
 from nas_skeleton.cards import Card, load_card
 from nas_skeleton.errors import InputError
 
+MEANING = 1  # raise it when the same card comes to mean other numbers than before
+
 Positive = Annotated[int, Field(gt=0)]
 Reduction = Literal["both", "time"]
 
@@ -126,6 +128,7 @@ class SpaceCard(Card):
         Covers the recipe's values and the space's input, stem and macro skeleton; not their names.
         """
         parts = {
+            "meaning": MEANING,
             "recipe": self.recipe(name).model_dump(),
             "input": self.input.model_dump(),
             "stem": self.stem.model_dump(),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,9 @@ def save(path: Path, key: str, state: dict[str, Any]) -> None:
 def load(path: Path, key: str) -> dict[str, Any] | None:
     """The state saved for the training `key`, or None if there is none that can be used."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's remarks on files that are no checkpoints
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile, pickle.PickleError):
         return None
     if not isinstance(state, dict) or state.get("format") != FORMAT or state.get("key") != key:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Job:
     """One training: this architecture, on this data, by this recipe, with this seed.
 
-    `fingerprint` names the prepared data, `recipe_hash` everything the card says about stem, macro
+    `fingerprint` names the prepared clips and their split, `recipe_hash` everything the card says about stem, macro
     skeleton and recipe. `space` and `recipe` are names for people and not part of the identity of
     what is trained, but they are part of its key, because tables are kept per space and recipe.
     """

@@ -129,7 +129,8 @@ def _array(body: memoryview, order: ByteOrder, variable: str) -> NDArray[np.floa
     dtype = _dtype(_NUMBERS[number], order)
     if math.prod(shape) * dtype.itemsize != len(data):
         raise ValueError(f"damaged .mat file: {variable} has not as many numbers as it should")
-    return np.frombuffer(data, dtype).reshape(shape, order="F").astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN is the caller's to find, like any other
+        return np.frombuffer(data, dtype).reshape(shape, order="F").astype(np.float64)
 
 
 def _dtype(code: str, order: ByteOrder) -> np.dtype[np.generic]:

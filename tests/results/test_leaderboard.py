@@ -1,0 +1,78 @@
+import pandas as pd
+import pytest
+
+from nas_skeleton.results import schema
+from nas_skeleton.results.leaderboard import build_leaderboard, format_leaderboard
+
+
+def rows(*entries):
+    """Rows from (arch, seed, valid, test, macs) or with a status behind."""
+    return pd.DataFrame(
+        [
+            {
+                **dict.fromkeys(schema.COLUMNS),
+                "arch_index": arch,
+                "arch_str": f"cell {arch}",
+                "seed": seed,
+                "final_valid_top1": valid,
+                "final_test_top1": test,
+                "macs": macs,
+                "params": 1000,
+                "train_time_s": 2.0,
+                "status": status[0] if status else schema.DONE,
+            }
+            for arch, seed, valid, test, macs, *status in entries
+        ]
+    )
+
+
+def board(*entries, valid_clips=100, test_clips=400):
+    return build_leaderboard(rows(*entries), valid_clips=valid_clips, test_clips=test_clips)
+
+
+def test_ranks_by_mean_validation_accuracy_whatever_test_says():
+    table = board(
+        (1, 7, 0.5, 0.9, 1), (1, 8, 0.6, 0.9, 1), (2, 7, 0.7, 0.1, 1), (2, 8, 0.6, 0.1, 1)
+    )
+    assert table.table["arch_index"].tolist() == [2, 1]
+    assert table.table["valid"].tolist() == pytest.approx([0.65, 0.55])
+    assert table.table["test_sd"].tolist() == [0, 0]
+    assert table.table["valid_sd"].tolist() == pytest.approx([0.0707, 0.0707], abs=1e-4)
+
+
+def test_ties_go_to_fewer_macs_never_to_test_accuracy():
+    table = board((1, 7, 0.5, 0.9, 5), (2, 7, 0.5, 0.1, 4)).table
+    assert table["arch_index"].tolist() == [2, 1]
+
+
+def test_without_validation_set_nothing_is_ranked():
+    unranked = board((2, 7, None, 0.1, 1), (1, 7, None, 0.0, 1), valid_clips=0)
+    assert unranked.ranked_by is None
+    assert unranked.table["arch_index"].tolist() == [1, 2]
+    text = format_leaderboard(unranked)
+    assert "not ranked" in text
+    assert "no validation set" in text
+
+
+def test_unfinished_trainings_do_not_count():
+    table = board((1, 7, 0.5, 0.5, 1), (2, 7, None, None, 1, schema.FAILED)).table
+    assert table["arch_index"].tolist() == [1]
+
+
+def test_text_names_split_seeds_and_noise():
+    text = format_leaderboard(board((1, 7, 0.5, 0.5, 1), (2, 7, 0.52, 0.5, 1)))
+    assert "validation top-1 (100 clips), 1 seed" in text
+    assert "52.0 +- 5.0" in text  # binomial: sqrt(.52 * .48 / 100)
+    assert "noise over seeds is unknown" in text
+    assert "2 of 2 architectures lie within one standard error" in text
+
+
+def test_with_several_seeds_the_spread_is_theirs():
+    text = format_leaderboard(board((1, 7, 0.5, 0.5, 1), (1, 8, 0.6, 0.5, 1), (1, 9, 0.7, 0.5, 1)))
+    assert "3 seeds" in text
+    assert "60.0 +- 10.0" in text
+    assert "standard deviation over seeds" in text
+
+
+def test_no_finished_training_is_said():
+    assert "No finished training" in format_leaderboard(board((1, 7, 0.5, 0.5, 1, schema.FAILED)))
