@@ -17,7 +17,7 @@ from nas_skeleton.errors import InputError, StoppedEarly
 
 COMPLETE, SOME_FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 75
 
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 
 def run(command: click.Command) -> NoReturn:
@@ -42,9 +42,8 @@ def run(command: click.Command) -> NoReturn:
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise
-        _fail(
-            f"{error.filename or 'disk'}: {error.strerror}; free space or choose another folder", 2
-        )
+        culprit = error.filename or "disk"
+        _fail(f"{culprit}: {error.strerror}; make room, or choose another folder", BAD_INPUT)
     sys.exit(code if isinstance(code, int) else COMPLETE)
 
 

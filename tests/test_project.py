@@ -32,7 +32,7 @@ ROOMS: dict[str, tuple[set[str], bool]] = {
     "training": ({"spaces", "skeletons", "network"}, True),
     "strategies": ({"spaces"}, False),
     "results": ({"spaces", "skeletons", "training"}, False),
-    "scheduling": ({"spaces", "skeletons", "training", "strategies", "results"}, False),
+    "scheduling": ({"spaces", "skeletons", "training", "strategies", "results"}, True),
     "analysis": ({"spaces", "results"}, False),
 }
 # What every room may use, and the further libraries that stay outside a room.
@@ -43,8 +43,6 @@ FOREIGN = {
     "results": {"torch"},
     "analysis": {"torch"},
 }
-
-# (A worker of scheduling does load torch, but only once it trains.)
 
 ROOMS_HERE = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 MODULES = sorted(PACKAGE.rglob("*.py"))

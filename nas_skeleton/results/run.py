@@ -23,6 +23,10 @@ from nas_skeleton.errors import InputError
 from nas_skeleton.results import schema, store
 
 FORMAT = 1
+_CHANGED = {
+    "fingerprint": " (the data, or who is in which part of its protocol, changed)",
+    "recipe_hash": " (the card's stem, macro skeleton, input or recipe changed)",
+}
 T = TypeVar("T")
 
 
@@ -32,17 +36,18 @@ class Arguments:
 
     `trials` is the number of architectures (None: all there are); it may change between calls, all
     else belongs to the run. `one_per_class` trains one architecture per functional class.
-    `archs` lists the architectures of a run without strategy (`train`).
+    `archs` lists the architectures of a run without strategy (`train`). `fingerprint` and
+    `recipe_hash` are those of `training.job.Job`: they change when data, split or card do.
     """
 
     space: str
     dataset: str
-    fingerprint: str
     protocol: str
     recipe: str
-    recipe_hash: str
     strategy: str
     seeds: list[int]
+    fingerprint: str
+    recipe_hash: str
     trials: int | None = None
     one_per_class: bool = False
     archs: list[int] | None = None
@@ -137,8 +142,9 @@ def start_run(name: str, arguments: Arguments, data: DataFacts) -> Run:
             before = getattr(existing, field)
             if before != value:
                 raise InputError(
-                    f"run {name!r} in {folder} belongs to {field} {before!r}, not {value!r}: "
-                    "choose another name with --run, or move the folder away"
+                    f"run {name!r} in {folder} belongs to {field} {before!r}, not {value!r}"
+                    f"{_CHANGED.get(field, '')}: choose another name with --run, or move the "
+                    "folder away"
                 )
     elif (folder / "results").is_dir():
         raise InputError(f"{folder} holds results but no run.json: choose another --run")

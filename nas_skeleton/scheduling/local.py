@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from types import FrameType
 
@@ -22,7 +23,7 @@ from nas_skeleton.scheduling.worker import Assignment, Outcome
 from nas_skeleton.training.job import Job
 
 STOPPED_MESSAGE = "stopped by a signal; everything is saved: run the same command again"
-ATTEMPTS = 2  # how often a job whose worker died is tried in all
+ATTEMPTS = 3  # how often a job whose worker died is tried in all
 POLL_S = 0.2
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
@@ -59,53 +60,89 @@ def run_jobs(
         StoppedEarly: a signal came; running trainings wrote checkpoints.
         InputError: the data changed or the disk is full; running trainings wrote checkpoints.
     """
-    waiting = iter(jobs)
-    context = multiprocessing.get_context("spawn")  # a forked torch may hang in its thread pools
-    stop = context.Event()
-    pool = pebble.ProcessPool(
-        max_workers=workers,
-        context=context,
-        initializer=worker.initialise,
-        initargs=(stop, os.getpid()),
-    )
-    running: dict[Future[Outcome], tuple[Job, int]] = {}
-
-    def submit(job: Job, attempt: int) -> None:
-        running[pool.submit(worker.train, None, assignment, job)] = (job, attempt)
-
     with Signals().handled() as signals:
+        pool = _Pool(assignment, workers)
         try:
-            while True:
-                while len(running) < workers and not signals.received:
-                    job = next(waiting, None)
-                    if job is None:
-                        break
-                    submit(job, 1)
-                if not running:
-                    break
-                done, _ = wait(running, timeout=POLL_S, return_when=FIRST_COMPLETED)
-                if signals.received:
-                    stop.set()
-                if signals.received > 1:
-                    break
-                for future in done:
-                    job, attempt = running.pop(future)
-                    try:
-                        outcome = future.result()
-                    except pebble.ProcessExpired as error:
-                        if attempt < ATTEMPTS and not signals.received:
-                            submit(job, attempt + 1)
-                            continue
-                        why = f"worker died {attempt} times: exit code {error.exitcode}"
-                        outcome = Outcome(job, FAILED, error=why)
-                    if outcome.status != worker.STOPPED:
-                        on_outcome(outcome)
+            _feed(pool, iter(jobs), workers, signals, on_outcome)
         finally:
-            stop.set()  # whatever ended the loop, workers checkpoint and leave
-            if signals.received > 1:
-                pool.stop()  # type: ignore[no-untyped-call]
-            else:
-                pool.close()  # type: ignore[no-untyped-call]
-            pool.join()
+            pool.end(at_once=signals.received > 1)
     if signals.received:
         raise StoppedEarly(STOPPED_MESSAGE)
+
+
+def _feed(
+    pool: _Pool,
+    waiting: Iterator[Job],
+    workers: int,
+    signals: Signals,
+    on_outcome: Callable[[Outcome], None],
+) -> None:
+    """Keep every worker busy until all jobs have ended or a signal came."""
+    running: dict[Future[Outcome], tuple[Job, int]] = {}
+    while signals.received < 2:
+        while len(running) < workers and not signals.received:
+            job = next(waiting, None)
+            if job is None:
+                break
+            running[pool.submit(job)] = (job, 1)
+        if not running:
+            return
+        done, _ = wait(running, timeout=POLL_S, return_when=FIRST_COMPLETED)
+        if signals.received:
+            pool.ask_to_stop()
+        for future in done:
+            job, attempt = running.pop(future)
+            try:
+                outcome = future.result()
+            except (pebble.ProcessExpired, BrokenProcessPool) as error:
+                if signals.received:
+                    continue
+                if attempt < ATTEMPTS:
+                    running[pool.submit(job)] = (job, attempt + 1)
+                    continue
+                why = getattr(error, "exitcode", None)
+                code = f", exit code {why}" if why is not None else ""
+                outcome = Outcome(job, FAILED, error=f"worker died {attempt} times{code}")
+            if outcome.status != worker.STOPPED:
+                on_outcome(outcome)
+
+
+class _Pool:
+    """Worker processes for one assignment, replaced as a whole when pebble gives them up."""
+
+    def __init__(self, assignment: Assignment, workers: int) -> None:
+        # A forked torch may hang in its thread pools, therefore processes start afresh.
+        self._context = multiprocessing.get_context("spawn")
+        self._stop = self._context.Event()
+        self._assignment = assignment
+        self._workers = workers
+        self._pool = self._start()
+
+    def submit(self, job: Job) -> Future[Outcome]:
+        """Queue `job` for the next free worker."""
+        if not self._pool.active:  # all workers died before they had taken a job
+            self._pool.stop()  # type: ignore[no-untyped-call]
+            self._pool.join()
+            self._pool = self._start()
+        return self._pool.submit(worker.train, None, self._assignment, job)
+
+    def ask_to_stop(self) -> None:
+        """Let running trainings write their checkpoints and end."""
+        self._stop.set()
+
+    def end(self, *, at_once: bool) -> None:
+        """Wait for running trainings to write their checkpoints, or kill them `at_once`."""
+        self.ask_to_stop()
+        if at_once:
+            self._pool.stop()  # type: ignore[no-untyped-call]
+        else:
+            self._pool.close()  # type: ignore[no-untyped-call]
+        self._pool.join()
+
+    def _start(self) -> pebble.ProcessPool:
+        return pebble.ProcessPool(
+            max_workers=self._workers,
+            context=self._context,
+            initializer=worker.initialise,
+            initargs=(self._stop, os.getpid()),
+        )

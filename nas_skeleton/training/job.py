@@ -10,9 +10,10 @@ from dataclasses import dataclass
 class Job:
     """One training: this architecture, on this data, by this recipe, with this seed.
 
-    `fingerprint` names the prepared clips and their split, `recipe_hash` everything the card says about stem, macro
-    skeleton and recipe. `space` and `recipe` are names for people and not part of the identity of
-    what is trained, but they are part of its key, because tables are kept per space and recipe.
+    `fingerprint` names the prepared clips and their split (`Dataset.split_fingerprint`),
+    `recipe_hash` all that the card says about input, stem, macro skeleton and recipe
+    (`SpaceCard.recipe_hash`). The names of space, data set and recipe are part of the key too,
+    because tables are kept by name.
     """
 
     space: str

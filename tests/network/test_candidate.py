@@ -125,8 +125,12 @@ def test_weights_depend_on_the_seed_and_on_nothing_else():
     first, again, other = (build(STGCN, 6111, seed=seed) for seed in (1, 1, 2))
     torch.manual_seed(99)
     later = build(STGCN, 6111, seed=1)
-    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters()))
-    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), later.parameters()))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True)
+    )
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.parameters(), later.parameters(), strict=True)
+    )
     assert not torch.equal(first.classifier.weight, other.classifier.weight)
 
 

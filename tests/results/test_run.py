@@ -51,7 +51,7 @@ def test_a_run_cannot_lie_outside_its_folder(name):
 
 def test_unknown_run_lists_the_known_ones():
     start_run("mine", ARGUMENTS, DATA)
-    with pytest.raises(InputError, match="no run 'other'.*mine"):
+    with pytest.raises(InputError, match=r"no run 'other'.*mine"):
         open_run("other")
 
 

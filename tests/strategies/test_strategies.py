@@ -4,7 +4,6 @@ import pytest
 
 from nas_skeleton.strategies import Exhaustive, Random
 
-
 FIRST = [9215, 11663, 8040, 10085]
 
 

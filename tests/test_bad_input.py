@@ -1,0 +1,171 @@
+"""Whatever a user gets wrong is one clear line and exit code 2; nothing is lost."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from nas_skeleton.cards import card_folders
+from nas_skeleton.results.run import open_run
+
+SEARCH = ("search", "--space", "tiny", "--dataset", "synthetic", "--trials", "2")
+NAME = "tiny_synthetic_thesis_tiny_random_777"
+
+
+def refused(done, *parts):
+    """Assert that a finished command said all `parts` in one line and exited with 2."""
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1, done.stderr
+    for part in parts:
+        assert part in lines[0]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (("search", "--space", "nope"), ("unknown search space 'nope'", "nb201")),
+        (("search", "--dataset", "nope"), ("unknown data set 'nope'", "utdmhad")),
+        (("search", "--space", "../../etc/passwd"), ("letters, digits",)),
+        ((*SEARCH, "--recipe", "nope"), ("unknown recipe 'nope'", "tiny")),
+        ((*SEARCH, "--protocol", "nope"), ("unknown protocol 'nope'", "odd-even")),
+        ((*SEARCH, "--strategy", "nope"), ("nope", "random")),
+        ((*SEARCH, "--seeds", "1,x"), ("--seeds", "777,888,999")),
+        ((*SEARCH, "--seeds", "1,1"), ("--seeds",)),
+        ((*SEARCH, "--seed", "1", "--seeds", "2"), ("--seed and --seeds",)),
+        ((*SEARCH, "--seed", "-1"), ("--seed",)),
+        ((*SEARCH, "--trials", "0"), ("--trials",)),
+        ((*SEARCH, "--workers", "many"), ("--workers 'many'", "auto")),
+        ((*SEARCH, "--workers", "0"), ("--workers '0'",)),
+        ((*SEARCH, "--one-per-class"), ("--strategy exhaustive",)),
+        ((*SEARCH, "--run", "../outside"), ("letters, digits",)),
+        ((*SEARCH, "--frobnicate"), ("--frobnicate",)),
+        (("search", "--dataset", "utdmhad"), ("utdmhad", "--dataset synthetic")),
+        (("train", "--arch", "15625", "--dataset", "synthetic"), ("15625", "0 to 15624")),
+        (("train", "--arch", "-1", "--dataset", "synthetic"), ("-1", "0 to 15624")),
+        (("train", "--arch", "|conv~0|", "--dataset", "synthetic"), ("|conv~0|",)),
+        (("train", "--arch", "6111", "--dataset", "synthetic", "--json"), ("--describe",)),
+        (("runs", "show", "nope"), ("no run 'nope'",)),
+        (("runs", "collect", "../../etc"), ("letters, digits",)),
+        (("runs", "frobnicate"), ("frobnicate",)),
+        (("data", "show", "nope"), ("unknown data set 'nope'",)),
+        (("data", "prepare", "utdmhad", "--raw", "absent.zip"), ("absent.zip",)),
+    ],
+)
+def test_bad_arguments_are_one_line(command, arguments, parts):
+    refused(command(*arguments), *parts)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "parts"),
+    [
+        ("epochs = 3", "epochs = 3\nepoch = 4", ("tiny.toml", "recipes.tiny.epoch", "unknown key")),
+        ("epochs = 3", 'epochs = "3"', ("tiny.toml", "recipes.tiny.epochs", "integer")),
+        ("epochs = 3", "epochs = 0", ("tiny.toml", "recipes.tiny.epochs", "greater than 0")),
+        ("epochs = 3", "", ("tiny.toml", "recipes.tiny.epochs", "required")),
+        ("epochs = 3", "epochs = ", ("tiny.toml", "TOML")),
+        ('kind = "stgcn"', 'kind = "gat"', ("tiny.toml", "stem", "gat")),
+        ("temporal_kernel = 3", "temporal_kernel = 4", ("tiny.toml", "odd")),
+        ('reduction = "both"', 'reduction = "joints"', ("tiny.toml", "macro.reduction")),
+        ('default_recipe = "tiny"', 'default_recipe = "x"', ("tiny.toml", "default_recipe")),
+        ('name = "tiny"', 'name = "other"', ("tiny.toml", "name")),
+    ],
+)
+def test_mistakes_in_a_card_name_file_and_key(command, workdir, old, new, parts):
+    card = workdir / "search_spaces/tiny.toml"
+    assert old in card.read_text()
+    card.write_text(card.read_text().replace(old, new, 1))
+    refused(command(*SEARCH), *parts)
+
+
+def test_run_folder_of_other_arguments_is_left_alone(command):
+    assert command(*SEARCH, "--run", "mine").returncode == 0
+    before = open_run("mine").rows()
+    refused(command(*SEARCH, "--run", "mine", "--seed", "5"), "'mine'", "seeds", "--run")
+    refused(command(*SEARCH, "--run", "mine", "--protocol", "odd-even"), "protocol")
+    assert open_run("mine").rows().equals(before)
+
+
+def test_changed_card_does_not_mix_into_an_older_run(command, workdir):
+    assert command(*SEARCH).returncode == 0
+    card = workdir / "search_spaces/tiny.toml"
+    card.write_text(card.read_text().replace("epochs = 3", "epochs = 4"))
+    refused(command(*SEARCH), "recipe_hash", "--run")
+
+
+def test_changed_protocol_does_not_mix_into_an_older_run(command, workdir):
+    assert command(*SEARCH).returncode == 0
+    text = (card_folders("datasets")[1] / "synthetic.toml").read_text()
+    assert "valid_subjects = [7]" in text
+    changed = text.replace("train_subjects = [1, 3, 5]", "train_subjects = [1, 3]", 1)
+    changed = changed.replace("valid_subjects = [7]", "valid_subjects = [5, 7]", 1)
+    (workdir / "datasets/synthetic.toml").write_text(changed)
+    refused(command(*SEARCH), "fingerprint", "--run")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_cuda_without_a_gpu_is_refused(command):
+    refused(command(*SEARCH, "--device", "cuda"), "--device cuda", "--device cpu")
+
+
+def test_damaged_results_are_named_and_left_alone(command, workdir):
+    assert command(*SEARCH).returncode == 0
+    path = next((workdir / "runs" / NAME / "results").glob("*.sqlite"))
+    path.write_bytes(path.read_bytes()[:5000])
+    refused(command("runs", "show", NAME), path.name)
+    refused(command(*SEARCH), path.name)
+
+
+def test_folder_that_cannot_be_written_is_one_line(command, workdir):
+    (workdir / "runs").write_text("a file where the folder should be")
+    refused(command(*SEARCH), "runs")
+
+
+@pytest.fixture
+def small_disk(workdir):
+    """A file system of 100 KB at runs/."""
+    folder = workdir / "runs"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(folder)]
+    try:
+        mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
+    except OSError:
+        mounted = False
+    if not mounted:
+        pytest.skip("mounting a small disk needs root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_full_disk_loses_nothing_that_was_stored(command, small_disk):
+    done = command(*SEARCH, "--trials", "40", "--workers", "1")
+    refused(done, "runs", "run the same command again")
+    stored = open_run(NAME).rows()
+    assert 0 < len(stored) < 40
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    assert command(*SEARCH, "--trials", "40").returncode == 0
+    after = open_run(NAME).rows()
+    assert len(after) == 40
+    assert after[after["key"].isin(stored["key"])].reset_index(drop=True).equals(stored)
+
+
+def test_read_only_disk_is_one_line(command, small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    refused(command(*SEARCH), "runs")
+
+
+@pytest.mark.parametrize("module", ["search", "train", "runs", "data"])
+def test_help_answers_without_loading_torch(module):
+    code = (
+        f"import sys, nas_skeleton.{module} as m\n"
+        "try: m.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'pandas', 'numpy', 'scipy', 'matplotlib', 'pydantic'}\n"
+        "print('LOADED', sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Usage:" in done.stdout
+    assert done.stdout.splitlines()[-1] == "LOADED []"

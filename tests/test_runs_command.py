@@ -1,0 +1,100 @@
+"""`runs`: list, show, missing, collect."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from nas_skeleton.results import schema
+from nas_skeleton.skeletons.store import load_dataset
+
+NAME = "tiny_synthetic_thesis_tiny_random_777"
+
+
+@pytest.fixture
+def run(command):
+    """A finished run of three trainings."""
+    done = command("search", "--space", "tiny", "--dataset", "synthetic", "--trials", "3")
+    assert done.returncode == 0, done.stderr
+    return NAME
+
+
+def test_list_without_runs_says_how_to_start(command):
+    assert "nas_skeleton.search" in command("runs", "list").stdout
+
+
+def test_list_counts(command, run):
+    line = command("runs", "list").stdout.splitlines()[-1]
+    assert line.split() == [run, "3", "0", "0", "0"]
+
+
+def test_show_says_what_was_asked_and_ranks(command, run):
+    shown = command("runs", "show", run, "--top", "2").stdout
+    assert "protocol       thesis" in shown
+    assert "3 done, 0 diverged, 0 failed, 0 missing trainings" in shown
+    assert "Best 2 of 3 architectures by validation" in shown
+
+
+def test_show_json_is_one_object_and_nothing_else(command, run):
+    shown = json.loads(command("runs", "show", run, "--json").stdout)
+    assert shown["ranked_by"] == "validation"
+    assert shown["trainings"] == {"done": 3, "diverged": 0, "failed": 0, "missing": 0}
+    assert [row["rank"] for row in shown["leaderboard"]] == [1, 2, 3]
+    assert shown["leaderboard"][0]["valid_sd"] is None
+    assert isinstance(shown["leaderboard"][0]["macs"], int)
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_show_draws_a_figure(command, run, workdir, suffix):
+    path = workdir / f"out/figure.{suffix}"
+    assert command("runs", "show", run, "--figure", str(path)).returncode == 0
+    assert path.stat().st_size > 5000
+
+
+def test_figure_of_unknown_kind_is_refused(command, run):
+    done = command("runs", "show", run, "--figure", "figure.xyz")
+    assert done.returncode == 2
+    assert ".png" in done.stderr
+
+
+def test_missing_lists_architecture_and_seed(command, run):
+    assert command("runs", "missing", run).stdout == ""
+    command("search", "--space", "tiny", "--dataset", "synthetic", "--trials", "5", "--dry-run")
+    missing = [line.split() for line in command("runs", "missing", run).stdout.splitlines()]
+    assert len(missing) == 2
+    assert all(seed == "777" for _, seed in missing)
+    as_json = json.loads(command("runs", "missing", run, "--json").stdout)
+    assert [[str(m["arch_index"]), str(m["seed"])] for m in as_json["missing"]] == missing
+
+
+def test_collected_files_agree_with_each_other_and_with_the_data(command, run, workdir):
+    assert command("runs", "collect", run).returncode == 0
+    folder = workdir / "runs" / run
+    table = pd.read_parquet(folder / "table.parquet")
+    assert list(table.columns) == list(schema.COLUMNS)
+    csv = pd.read_csv(folder / "table.csv")
+    assert csv["key"].tolist() == table["key"].tolist()
+    assert np.array_equal(csv["final_test_top1"], table["final_test_top1"])
+
+    curves = pd.read_parquet(folder / "curves.parquet")
+    last = curves.groupby("key").last()
+    assert sorted(curves["epoch"].unique()) == [2, 3]
+    for row in table.to_dict("records"):
+        assert last.loc[row["key"], "valid_top1"] == row["final_valid_top1"]
+
+    predictions = pq.read_table(folder / "predictions.parquet")
+    clips = json.loads(predictions.schema.metadata[b"test_clips"])
+    data = load_dataset("synthetic")
+    assert clips["ids"] == [data.ids[i] for i in data.split("thesis")["test"]]
+    for row in predictions.to_pylist():
+        hits = np.array(row["test"]) == np.array(clips["labels"])
+        (stored,) = table.loc[table["key"] == row["key"], "final_test_top1"]
+        assert hits.mean() == stored
+
+
+def test_a_run_is_read_without_its_data(command, run, workdir):
+    (workdir / "datasets").rename(workdir / "elsewhere")
+    assert command("runs", "show", run).returncode == 0
+    assert command("runs", "collect", run).returncode == 0

@@ -1,0 +1,259 @@
+"""The main command as its user meets it: start, continue, kill, stop, and what it says."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from nas_skeleton.results import schema
+from nas_skeleton.results.run import open_run
+
+SEARCH = ("--space", "tiny", "--dataset", "synthetic", "--seed", "777", "--trials", "6")
+NAME = "tiny_synthetic_thesis_tiny_random_777"
+MEASURED_ANEW = ["train_time_s", "latency_ms", "peak_memory_mb", "host", "finished_at"]
+
+
+def table(name=NAME):
+    """A run's rows with curves and predictions, without what is a matter of the clock."""
+    return open_run(name).rows(blobs=True).drop(columns=MEASURED_ANEW)
+
+
+@contextmanager
+def started(workdir, *arguments):
+    """The search as a process of its own, in a group of its own, killed at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nas_skeleton.search", *arguments],
+        cwd=workdir,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with_group = Path(f"/proc/{process.pid}").exists()
+        if with_group and process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+
+
+def wait_for_rows(process, count, name=NAME, timeout=120.0):
+    """Wait until at least `count` rows are stored."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.stdout.read()
+        try:
+            if len(open_run(name).rows()) >= count:
+                return
+        except Exception:  # the run is not there yet
+            pass
+        time.sleep(0.02)
+    pytest.fail(f"no {count} rows in {timeout} s")
+
+
+def children_of(pid):
+    """Process ids of the direct children that train (not multiprocessing's resource tracker)."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rsplit(")", 1)[1].split()[1])
+            if parent == pid and b"spawn_main" in (stat.parent / "cmdline").read_bytes():
+                found.append(int(stat.parent.name))
+        except (OSError, IndexError):
+            continue
+    return found
+
+
+def test_search_trains_ranks_and_says_on_which_split(command):
+    done = command("search", *SEARCH)
+    assert done.returncode == 0, done.stderr
+    assert "6 architectures (random) x 1 seeds = 6 trainings, 0 done, 6 to do" in done.stdout
+    assert "Time       about" in done.stdout
+    assert "Best 6 of 6 architectures by validation top-1 (108 clips), 1 seed" in done.stdout
+    assert "6/6 trainings" in done.stderr
+    rows = table()
+    assert (rows["status"] == schema.DONE).all()
+    best = rows.sort_values("final_valid_top1").iloc[-1]
+    winner = done.stdout[done.stdout.index("Best 6") :].splitlines()[3]
+    assert f"{100 * best['final_valid_top1']:.1f} +- " in winner
+
+
+def test_every_column_of_a_finished_training_is_filled(command):
+    assert command("search", *SEARCH, "--trials", "1").returncode == 0
+    row = open_run(NAME).rows().iloc[0]
+    empty = set(row[row.isna()].index)
+    assert empty == {"source_index", "error"}
+    assert row["dataset"] == "synthetic"
+    assert row["protocol"] == "thesis"
+    assert row["engine"] == "fast"
+    assert row["epochs"] == 3
+    assert 0 <= row["best_valid_top1"] <= 1
+
+
+def test_the_same_command_again_trains_nothing_and_shows_the_same(command):
+    first = command("search", *SEARCH)
+    before = table()
+    again = command("search", *SEARCH)
+    assert again.returncode == 0
+    assert "6 done, 0 to do" in again.stdout
+    assert again.stdout.split("Best")[1] == first.stdout.split("Best")[1]
+    pd.testing.assert_frame_equal(table(), before)
+
+
+def test_more_trials_and_workers_extend_a_run_without_changing_it(command):
+    command("search", *SEARCH, "--trials", "2", "--workers", "1")
+    before = table()
+    done = command("search", *SEARCH, "--trials", "5", "--workers", "2")
+    assert "2 done, 3 to do" in done.stdout
+    after = table()
+    kept = after[after["key"].isin(before["key"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(kept, before)
+
+
+def test_kill_in_the_middle_and_the_same_command_again_ends_as_undisturbed(command, workdir):
+    assert command("search", *SEARCH, "--run", "whole").returncode == 0
+    arguments = (*SEARCH, "--run", "killed", "--checkpoint-every", "0")
+    for rows in (1, 3):
+        with started(workdir, *arguments) as process:
+            wait_for_rows(process, rows, "killed")
+            os.kill(process.pid, signal.SIGKILL)  # workers notice by themselves
+            process.wait()
+    done = command("search", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert " 0 done" not in done.stdout
+    pd.testing.assert_frame_equal(table("killed"), table("whole"))
+    assert list((workdir / "runs/killed/checkpoints").glob("*")) == []
+
+
+def test_workers_of_a_killed_search_end_by_themselves(workdir):
+    with started(workdir, *SEARCH, "--trials", "200") as process:
+        wait_for_rows(process, 1)
+        workers = children_of(process.pid)
+        assert workers
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and any(map(is_running, workers)):
+            time.sleep(0.1)
+        assert not any(map(is_running, workers))
+
+
+def is_running(pid):
+    """Whether a process exists and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_one_signal_saves_everything_and_exits_75(command, workdir, number):
+    with started(workdir, *SEARCH, "--trials", "100") as process:
+        wait_for_rows(process, 1)
+        os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 75, output
+    assert "run the same command again" in output
+    assert "Best" in output
+    finished = len(table())
+    assert finished < 100
+    done = command("search", *SEARCH, "--trials", str(finished + 1))
+    assert done.returncode == 0
+    assert (
+        command("search", *SEARCH, "--trials", str(finished + 1), "--run", "whole").returncode == 0
+    )
+    pd.testing.assert_frame_equal(
+        table()[lambda rows: rows["key"].isin(table("whole")["key"])].reset_index(drop=True),
+        table("whole"),
+    )
+
+
+def test_a_worker_that_dies_takes_only_its_own_training_which_is_tried_again(workdir):
+    with started(workdir, *SEARCH, "--trials", "12") as process:
+        wait_for_rows(process, 1)
+        os.kill(children_of(process.pid)[0], signal.SIGKILL)
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert (table()["status"] == schema.DONE).all()
+    assert len(table()) == 12
+
+
+def test_trainings_whose_worker_always_dies_are_listed_and_tried_again_by_the_next_call(
+    command, workdir
+):
+    with started(workdir, *SEARCH, "--trials", "2", "--workers", "1") as process:
+        while process.poll() is None:
+            for worker in children_of(process.pid):
+                os.kill(worker, signal.SIGKILL)
+            time.sleep(0.05)
+        output = process.stdout.read()
+    assert process.returncode == 1, output
+    assert "worker died 3 times" in output
+    assert "2 of 2 trainings failed" in output
+    missing = command("runs", "missing", NAME)
+    assert len(missing.stdout.splitlines()) == 2
+    assert command("search", *SEARCH, "--trials", "2").returncode == 0
+    assert command("runs", "missing", NAME).stdout == ""
+
+
+def test_diverged_trainings_are_results_listed_and_not_repeated(command, workdir):
+    card = workdir / "search_spaces/tiny.toml"
+    card.write_text(card.read_text().replace("learning_rate = 0.05", "learning_rate = 1e30"))
+    for to_do in (2, 0):
+        done = command("search", *SEARCH, "--trials", "2")
+        assert done.returncode == 1, done.stderr
+        assert f"{to_do} to do" in done.stdout
+        assert "diverged: loss is" in done.stderr
+        assert "No finished training yet" in done.stdout
+
+
+def test_two_searches_cannot_work_on_one_run(command, workdir):
+    with started(workdir, *SEARCH, "--trials", "200") as process:
+        wait_for_rows(process, 1)
+        second = command("search", *SEARCH, "--trials", "200")
+    assert second.returncode == 2
+    assert "is being trained by another process" in second.stderr
+
+
+def test_several_seeds_give_a_spread(command):
+    done = command("search", *SEARCH[:4], "--seeds", "1,2,3", "--trials", "2")
+    assert done.returncode == 0, done.stderr
+    assert "2 architectures (random) x 3 seeds = 6 trainings" in done.stdout
+    assert "standard deviation over seeds" in done.stdout
+
+
+def test_dry_run_prints_the_plan_and_trains_nothing(command):
+    done = command("search", *SEARCH, "--dry-run")
+    assert done.returncode == 0
+    assert "6 to do" in done.stdout
+    assert table().empty
+
+
+def test_exhaustive_by_class_copies_rows_and_says_so(command):
+    done = command(
+        "search", *SEARCH[:6], "--strategy", "exhaustive", "--one-per-class", "--trials", "3"
+    )
+    assert done.returncode == 0, done.stderr
+    name = "tiny_synthetic_thesis_tiny_exhaustive-one-per-class_777"
+    assert command("runs", "collect", name).returncode == 0
+    rows = pd.read_parquet(f"runs/{name}/table.parquet")
+    trained = rows[rows["status"] == schema.DONE]
+    copied = rows[rows["status"] == schema.COPIED]
+    assert len(trained) == 3
+    assert trained["source_index"].isna().all()
+    assert len(copied) > 0
+    sources = trained.set_index("arch_index")
+    for row in copied.to_dict("records"):
+        source = sources.loc[row["source_index"]]
+        assert row["functional_key"] == source["functional_key"]
+        assert row["final_test_top1"] == source["final_test_top1"]
+    assert rows["key"].is_unique
+    assert len(pd.read_parquet(f"runs/{name}/predictions.parquet")) == 3
