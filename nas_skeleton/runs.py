@@ -62,6 +62,7 @@ def show(run: str, top: int, as_json: bool, figure: Path | None) -> None:
                 "arguments": asdict(opened.arguments),
                 "trainings": counts,
                 "ranked_by": board.ranked_by,
+                "reliability": {name: asdict(value) for name, value in board.reliability.items()},
                 "leaderboard": table.where(table.notna(), None).to_dict("records"),
             }
         )

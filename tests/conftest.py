@@ -35,6 +35,7 @@ cells_per_stage = 1
 frames = 8
 epochs = 3
 batch_size = 64
+drop_last = false
 learning_rate = 0.05
 momentum = 0.9
 nesterov = true

@@ -12,6 +12,7 @@ import pandas as pd
 
 from nas_skeleton.results import schema
 from nas_skeleton.results.copies import table_rows
+from nas_skeleton.results.reliability import Reliability, reliability
 from nas_skeleton.results.run import Run
 from nas_skeleton.spaces import Space
 
@@ -24,6 +25,8 @@ class Leaderboard:
     test (mean final top-1 over seeds, in [0, 1]), valid_sd and test_sd (standard deviation over
     seeds; missing with one seed), params, macs, train_time_s (mean). Without a validation set,
     `ranked_by` is None and the rows are in index order: nothing may be chosen by test accuracy.
+    `reliability` tells, for "valid" and "test", how much of the differences is signal; a split is
+    absent where there are too few trainings to tell.
     """
 
     table: pd.DataFrame
@@ -31,6 +34,7 @@ class Leaderboard:
     valid_clips: int
     test_clips: int
     max_seeds: int
+    reliability: dict[str, Reliability]
 
     def standard_error(self, share: float, clips: int) -> float:
         """Binomial standard error of an accuracy `share` measured once on `clips` clips."""
@@ -84,8 +88,16 @@ def build_leaderboard(rows: pd.DataFrame, *, valid_clips: int, test_clips: int) 
     if ranked_by:
         table = table.sort_values(["valid", "macs", "arch_index"], ascending=[False, True, True])
     table.insert(0, "rank", range(1, len(table) + 1))
-    max_seeds = int(table["seeds"].max()) if len(table) else 0
-    return Leaderboard(table.reset_index(drop=True), ranked_by, valid_clips, test_clips, max_seeds)
+    trained = rows[rows["status"] == schema.DONE]
+    found = {split: reliability(trained, f"final_{split}_top1") for split in ("valid", "test")}
+    return Leaderboard(
+        table.reset_index(drop=True),
+        ranked_by,
+        valid_clips,
+        test_clips,
+        max_seeds=int(table["seeds"].max()) if len(table) else 0,
+        reliability={split: value for split, value in found.items() if value},
+    )
 
 
 def format_leaderboard(board: Leaderboard, top: int = 10) -> str:
@@ -129,6 +141,16 @@ def _footnotes(board: Leaderboard) -> list[str]:
             "one seed (--seeds 777,888,999)."
         )
     notes = [plus_minus + " Test accuracy is shown, never used to rank."]
+    if board.reliability:
+        shares = ", ".join(
+            f"{split} {value.single:.2f} (mean over seeds {value.mean:.2f})"
+            for split, value in board.reliability.items()
+        )
+        count = next(iter(board.reliability.values())).architectures
+        notes.append(
+            "Share of the variance that belongs to the architecture and not to the seed (ICC), "
+            f"from {count} architectures: {shares}."
+        )
     ties = board.ties_with_best()
     if ties > 1:
         notes.append(

@@ -70,8 +70,9 @@ class Recipe(Card):
     """How one candidate is built and trained. Frozen: its hash is part of a training's identity.
 
     `channels` is the width of the first stage, `frames` the length clips are resampled to. The
-    learning rate follows a cosine to 0, constant within an epoch. Accuracies are measured every
-    `evaluate_every` epochs and always after the last.
+    learning rate follows a cosine to 0, constant within an epoch. `drop_last` leaves out the last
+    batch of an epoch where it is smaller than the others: other clips are left out every epoch.
+    Accuracies are measured every `evaluate_every` epochs and always after the last.
     """
 
     channels: Positive
@@ -79,6 +80,7 @@ class Recipe(Card):
     frames: Annotated[int, Field(ge=4)]
     epochs: Positive
     batch_size: Annotated[int, Field(ge=2)]
+    drop_last: bool
     learning_rate: Annotated[float, Field(gt=0)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
     nesterov: bool

@@ -94,19 +94,19 @@ class Trainer:
         self._resume()
         self._checked = time.perf_counter()
         inputs, labels = self.task.part("train")
+        clips = clips_per_epoch(self.recipe, len(labels))
         while self.epoch < self.recipe.epochs:
             rate = learning_rate(self.recipe, self.epoch)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             self.network.train()
-            batches = torch.split(
-                epoch_order(len(labels), self.seed, self.epoch), self.recipe.batch_size
-            )
+            order = epoch_order(len(labels), self.seed, self.epoch)
+            batches = torch.split(order[:clips], self.recipe.batch_size)
             for batch in batches[self.step :]:
                 ids = batch.to(labels.device)
                 self.update(inputs[ids], labels[ids])
                 self._save_or_stop()
-            self._finish_epoch(rate, self.loss_sum / len(labels))
+            self._finish_epoch(rate, self.loss_sum / clips)
         self._clock()
         return self.curve
 
@@ -179,6 +179,12 @@ class Trainer:
 def learning_rate(recipe: Recipe, epoch: int) -> float:
     """Cosine to 0, constant within `epoch` (0-based): `lr / 2 * (1 + cos(pi * epoch / epochs))`."""
     return recipe.learning_rate / 2 * (1 + math.cos(math.pi * epoch / recipe.epochs))
+
+
+def clips_per_epoch(recipe: Recipe, clips: int) -> int:
+    """How many of `clips` training clips an epoch uses: all, or as many as fill whole batches."""
+    whole = clips // recipe.batch_size * recipe.batch_size
+    return whole if recipe.drop_last and whole else clips
 
 
 def epoch_order(clips: int, seed: int, epoch: int) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from nas_skeleton.spaces import Space
 from nas_skeleton.training.engine import EngineName, build
 from nas_skeleton.training.job import Job
-from nas_skeleton.training.loop import EVALUATION_BATCH, Trainer
+from nas_skeleton.training.loop import EVALUATION_BATCH, Trainer, clips_per_epoch
 from nas_skeleton.training.task import Task
 
 WARM_UP, TIMED = 2, 4  # batches
@@ -43,7 +43,8 @@ def predict_seconds(job: Job, space: Space, task: Task, engine: EngineName) -> f
         network(clips).argmax().item()
     per_clip = (time.perf_counter() - started) / len(clips)
 
-    steps = recipe.epochs * math.ceil(len(task.splits["train"]) / recipe.batch_size)
+    per_epoch = clips_per_epoch(recipe, len(task.splits["train"]))
+    steps = recipe.epochs * math.ceil(per_epoch / recipe.batch_size)
     evaluations = math.ceil(recipe.epochs / recipe.evaluate_every)
     evaluated = evaluations * sum(len(ids) for ids in task.splits.values())
     return steps * per_step + evaluated * per_clip

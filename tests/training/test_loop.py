@@ -14,7 +14,14 @@ from nas_skeleton.spaces import load_space
 from nas_skeleton.training import checkpoint
 from nas_skeleton.training.engine import train_job
 from nas_skeleton.training.job import Job
-from nas_skeleton.training.loop import Diverged, Stopped, epoch_order, learning_rate, measure
+from nas_skeleton.training.loop import (
+    Diverged,
+    Stopped,
+    clips_per_epoch,
+    epoch_order,
+    learning_rate,
+    measure,
+)
 from nas_skeleton.training.task import build_task
 
 
@@ -157,6 +164,13 @@ def test_every_epoch_has_an_order_of_its_own_that_depends_on_the_seed_alone():
     assert sorted(first.tolist()) == list(range(100))
     assert not torch.equal(first, epoch_order(100, seed=1, epoch=1))
     assert not torch.equal(first, epoch_order(100, seed=2, epoch=0))
+
+
+@pytest.mark.parametrize(("drop_last", "clips"), [(False, 323), (True, 320)])
+def test_an_epoch_uses_all_clips_or_whole_batches(drop_last, clips):
+    recipe = load_space("nb201").card.recipe("thesis").model_copy(update={"drop_last": drop_last})
+    assert clips_per_epoch(recipe, 323) == clips
+    assert clips_per_epoch(recipe, 20) == 20  # less than one batch is still trained on
 
 
 def test_measures_on_a_case_worked_by_hand():

@@ -1,0 +1,45 @@
+"""How much of a table is signal: does an accuracy belong to the architecture or to the seed?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Of one column of accuracies, over `architectures` with the same `seeds` finished for each.
+
+    `single` is the intraclass correlation ICC(1) of one training, `mean` that of the mean over all
+    seeds. One: the seed does not matter; zero: nothing but the seed does. Small samples can make
+    both negative.
+    """
+
+    single: float
+    mean: float
+    architectures: int
+    seeds: int
+
+
+def reliability(rows: pd.DataFrame, column: str) -> Reliability | None:
+    """Reliability of `column`, or None with fewer than three architectures or two seeds.
+
+    One-way random effects (Shrout and Fleiss, Psychological Bulletin 86, 1979): with the mean
+    squares between (B) and within (W) architectures and k seeds, ICC(1) = (B - W) / (B + (k-1) W)
+    and ICC(k) = (B - W) / B.
+    """
+    values = rows.pivot(index="arch_index", columns="seed", values=column).dropna()
+    architectures, seeds = values.shape
+    if architectures < 3 or seeds < 2:
+        return None
+    between = seeds * float(values.mean(axis=1).var())
+    within = float(values.var(axis=1).mean())
+    if between == 0:
+        return None
+    return Reliability(
+        single=(between - within) / (between + (seeds - 1) * within),
+        mean=(between - within) / between,
+        architectures=architectures,
+        seeds=seeds,
+    )
