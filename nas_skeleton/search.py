@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nas_skeleton.training.engine import EngineName
     from nas_skeleton.training.job import Job
 
-DEFAULT_TRIALS = 32
+DEFAULT_TRIALS = 24
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

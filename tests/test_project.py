@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+import nas_skeleton
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 PACKAGE = CHECKOUT / "nas_skeleton"
 VERSION = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
@@ -148,6 +150,7 @@ def test_the_wheel_has_the_projects_version_and_licence(packages: Path) -> None:
         metadata = email.message_from_bytes(content.read(name))
     assert metadata["Version"] == VERSION
     assert metadata["License-Expression"] == "Apache-2.0"
+    assert nas_skeleton.__version__ == VERSION
     assert f"\nversion: {VERSION}\n" in (CHECKOUT / "CITATION.cff").read_text("utf-8")
 
 

@@ -83,7 +83,7 @@ def test_search_trains_ranks_and_says_on_which_split(command):
     assert (rows["status"] == schema.DONE).all()
     best = rows.sort_values("final_valid_top1").iloc[-1]
     winner = done.stdout[done.stdout.index("Best 6") :].splitlines()[3]
-    assert f"{100 * best['final_valid_top1']:.1f} +- " in winner
+    assert f"{100 * best['final_valid_top1']:.1f} ± " in winner
 
 
 def test_every_column_of_a_finished_training_is_filled(command):

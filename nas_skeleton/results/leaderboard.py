@@ -134,10 +134,10 @@ def _headline(board: Leaderboard, top: int) -> str:
 
 def _footnotes(board: Leaderboard) -> list[str]:
     if board.max_seeds > 1:
-        plus_minus = "+- is the standard deviation over seeds."
+        plus_minus = "± is the standard deviation over seeds."
     else:
         plus_minus = (
-            "+- is the binomial standard error over clips; the noise over seeds is unknown with "
+            "± is the binomial standard error over clips; the noise over seeds is unknown with "
             "one seed (--seeds 777,888,999)."
         )
     notes = [plus_minus + " Test accuracy is shown, never used to rank."]
@@ -162,7 +162,7 @@ def _footnotes(board: Leaderboard) -> list[str]:
 
 def _percent(mean: float, sd: float, clips: int, board: Leaderboard) -> str:
     spread = sd if not math.isnan(sd) else board.standard_error(mean, clips)
-    return f"{100 * mean:.1f} +- {100 * spread:.1f}"
+    return f"{100 * mean:.1f} ± {100 * spread:.1f}"
 
 
 def _short(count: float) -> str:

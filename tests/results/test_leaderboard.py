@@ -62,7 +62,7 @@ def test_unfinished_trainings_do_not_count():
 def test_text_names_split_seeds_and_noise():
     text = format_leaderboard(board((1, 7, 0.5, 0.5, 1), (2, 7, 0.52, 0.5, 1)))
     assert "validation top-1 (100 clips), 1 seed" in text
-    assert "52.0 +- 5.0" in text  # binomial: sqrt(.52 * .48 / 100)
+    assert "52.0 ± 5.0" in text  # binomial: sqrt(.52 * .48 / 100)
     assert "noise over seeds is unknown" in text
     assert "2 of 2 architectures lie within one standard error" in text
 
@@ -70,7 +70,7 @@ def test_text_names_split_seeds_and_noise():
 def test_with_several_seeds_the_spread_is_theirs():
     text = format_leaderboard(board((1, 7, 0.5, 0.5, 1), (1, 8, 0.6, 0.5, 1), (1, 9, 0.7, 0.5, 1)))
     assert "3 seeds" in text
-    assert "60.0 +- 10.0" in text
+    assert "60.0 ± 10.0" in text
     assert "standard deviation over seeds" in text
 
 
