@@ -36,12 +36,17 @@ class Progress:
         total: number of units.
         expected: seconds of work expected in all, any scale; the ETA goes by the share that is
             done. None: every unit counts the same.
+        under_way: how much of that work is usually begun but not finished: half a unit for each
+            of several workers.
     """
 
-    def __init__(self, what: str, total: int, expected: float | None = None) -> None:
+    def __init__(
+        self, what: str, total: int, expected: float | None = None, under_way: float = 0.0
+    ) -> None:
         self.what = what
         self.total = total
         self.expected = expected or float(total)
+        self.under_way = under_way
         self.done = 0
         self.worked = 0.0
         self._started = self._said = time.monotonic()
@@ -67,7 +72,8 @@ class Progress:
         self.done += 1
         self.worked += expected
         elapsed = time.monotonic() - self._started
-        left = elapsed * max(0.0, self.expected / self.worked - 1) if self.worked else 0.0
+        reached = min(self.worked + self.under_way, self.expected)
+        left = elapsed * (self.expected / reached - 1) if self.done < self.total else 0.0
         times = f"{duration(elapsed)} gone, about {duration(left)} left"
         if self._bar is not None:
             self._bar.set_postfix_str("  ".join(filter(None, (times, note))), refresh=False)

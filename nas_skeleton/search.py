@@ -189,7 +189,9 @@ def _train(campaign: Campaign, jobs: list[Job], forecasts: list[float]) -> None:
 
     expected = {job.key: seconds for job, seconds in zip(jobs, forecasts, strict=True)}
     best: tuple[float, int] | None = None
-    with closing(Progress("trainings", len(jobs), sum(forecasts))) as progress:
+    total = sum(forecasts)
+    under_way = campaign.means.workers * total / max(1, len(jobs)) / 2
+    with closing(Progress("trainings", len(jobs), total, under_way)) as progress:
 
         def on_outcome(outcome: Outcome) -> None:
             nonlocal best

@@ -35,3 +35,11 @@ def test_time_left_goes_by_the_work_that_is_expected(capsys, monkeypatch):
     progress = Progress("trainings", 2, expected=400.0)
     progress.advance(100.0)  # a quarter of the work took 100 s
     assert "1 min 40 s gone, about 5 min 00 s left" in capsys.readouterr().err
+
+
+def test_work_under_way_counts_too(capsys, monkeypatch):
+    now = iter([0.0, 100.0, 100.0, 100.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    progress = Progress("trainings", 4, expected=400.0, under_way=100.0)
+    progress.advance(100.0)  # one is finished and two are half done: half of the work
+    assert "1 min 40 s gone, about 1 min 40 s left" in capsys.readouterr().err
