@@ -19,6 +19,7 @@ from nas_skeleton.errors import InputError
 Kind = Literal["search_spaces", "datasets"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+LONGEST_NAME = 200  # file systems allow 255 bytes, and suffixes follow
 _NOUN = {"search_spaces": "search space", "datasets": "data set"}
 
 
@@ -33,10 +34,10 @@ CardT = TypeVar("CardT", bound=Card)
 
 def check_name(name: str, what: str) -> str:
     """Return `name` if it is safe as a file or folder name, else raise `InputError`."""
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         raise InputError(
-            f"{what} {name!r}: use letters, digits, '-', '_' and '.' only, starting with a letter "
-            "or digit"
+            f"{what} {name[:100]!r}: use letters, digits, '-', '_' and '.' only, starting with a "
+            f"letter or digit, at most {LONGEST_NAME} in all"
         )
     return name
 

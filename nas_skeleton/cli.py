@@ -17,7 +17,15 @@ from nas_skeleton.errors import InputError, StoppedEarly
 
 COMPLETE, SOME_FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 75
 
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+_DISK_ERRORS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+}
 
 
 def run(command: click.Command) -> NoReturn:
@@ -36,9 +44,6 @@ def run(command: click.Command) -> NoReturn:
         _fail(str(error), STOPPED)
     except InputError as error:
         _fail(str(error), BAD_INPUT)
-    except BrokenPipeError:  # `... | head`
-        sys.stderr.close()
-        sys.exit(COMPLETE)
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise

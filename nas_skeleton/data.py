@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +12,6 @@ from nas_skeleton import cli
 
 if TYPE_CHECKING:
     from nas_skeleton.skeletons.store import Dataset
-
-_SECONDS_BETWEEN_LINES = 10.0
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -53,9 +49,10 @@ def prepare(name: str, raw: Path | None) -> None:
 
     The store goes to datasets/NAME/prepared/ in the working folder and replaces one that is there.
     """
+    from nas_skeleton.progress import preparing
     from nas_skeleton.skeletons import store
 
-    with _progress(name) as progress:
+    with preparing(name) as progress:
         folder = store.prepare(name, raw, progress)
     dataset = store.load_dataset(name, prepare_missing=False)
     click.echo(f"{folder}: {len(dataset)} clips, fingerprint {dataset.fingerprint[:16]}")
@@ -69,10 +66,11 @@ def check(name: str) -> int:
     Compares counts, subjects, splits and every coordinate with what the card expects, and prints
     one line per check. The exit code is 2 if one failed.
     """
+    from nas_skeleton.progress import open_dataset
     from nas_skeleton.skeletons.check import check_dataset
 
     failed = 0
-    for finding in check_dataset(_load(name)):
+    for finding in check_dataset(open_dataset(name)):
         click.echo(f"{'ok' if finding.ok else 'FAILED':6}  {finding.check:22}  {finding.detail}")
         failed += not finding.ok
     if failed:
@@ -94,21 +92,13 @@ def show(name: str, as_json: bool) -> None:
 
     Clips, classes, subjects, frames, protocols, fingerprint, licence and citation.
     """
-    facts = _facts(_load(name))
+    from nas_skeleton.progress import open_dataset
+
+    facts = _facts(open_dataset(name))
     if as_json:
         cli.print_json(facts)
     else:
         click.echo("\n".join(_described(facts)))
-
-
-def _load(name: str) -> Dataset:
-    """Open a data set, preparing it with progress on standard error where that is needed."""
-    from nas_skeleton.skeletons.store import load_dataset
-
-    with _progress(name) as progress:
-        return load_dataset(
-            name, progress=progress, announce=lambda line: click.echo(line, err=True)
-        )
 
 
 def _listed(name: str) -> list[str]:
@@ -195,42 +185,6 @@ def _described(facts: dict[str, Any]) -> Iterator[str]:
     yield f"store        {facts['folder']}"
     yield f"licence      {facts['licence']}"
     yield f"citation     {' '.join(facts['citation'].split())}"
-
-
-@contextmanager
-def _progress(name: str) -> Iterator[Callable[[int, int], None]]:
-    """Progress on standard error: a bar on a terminal, now and then a line elsewhere.
-
-    Nothing is shown for a data set that is there already.
-    """
-    import time
-
-    from tqdm import tqdm
-
-    if sys.stderr.isatty():
-        bar: tqdm[Any] | None = None
-
-        def advance(done: int, total: int) -> None:
-            nonlocal bar
-            bar = bar or tqdm(total=total, desc=name, unit="clip", leave=False)
-            bar.update(done - bar.n)
-
-        try:
-            yield advance
-        finally:
-            if bar:
-                bar.close()
-        return
-
-    last = time.monotonic()
-
-    def report(done: int, total: int) -> None:
-        nonlocal last
-        if done == total or time.monotonic() - last > _SECONDS_BETWEEN_LINES:
-            last = time.monotonic()
-            click.echo(f"{name}: {done} of {total} clips", err=True)
-
-    yield report
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def list_() -> None:
 
     from nas_skeleton.results.run import run_names
 
-    rows = [[name, *_counts(*_open(name)).values()] for name in run_names()]
+    rows = [[name, *_listed(name)] for name in run_names()]
     if not rows:
         click.echo("No runs here yet. Start one: python -m nas_skeleton.search --dataset synthetic")
         return
@@ -49,7 +49,7 @@ def show(run: str, top: int, as_json: bool, figure: Path | None) -> None:
 
     opened, space = _open(run)
     counts = _counts(opened, space)
-    board = run_leaderboard(opened, space)
+    board = run_leaderboard(opened)
     if figure:
         from nas_skeleton.analysis.figures import save_run_figure
 
@@ -104,6 +104,15 @@ def collect(run: str) -> None:
     for path in write(opened, rows):
         click.echo(path)
     click.echo(f"{len(rows)} rows, {_counts(opened, space)['missing']} missing", err=True)
+
+
+def _listed(name: str) -> list[object]:
+    from nas_skeleton.errors import InputError
+
+    try:
+        return list(_counts(*_open(name)).values())
+    except InputError as error:
+        return [f"unreadable: {error}"]
 
 
 COUNTS = ("done", "diverged", "failed", "missing")

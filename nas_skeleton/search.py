@@ -11,21 +11,24 @@ from typing import TYPE_CHECKING
 import click
 
 from nas_skeleton import cli
-from nas_skeleton.errors import StoppedEarly
 
 if TYPE_CHECKING:
     from nas_skeleton.scheduling.campaign import Campaign, Device
+    from nas_skeleton.scheduling.signals import Signals
     from nas_skeleton.scheduling.worker import Outcome
     from nas_skeleton.training.engine import EngineName
     from nas_skeleton.training.job import Job
 
 DEFAULT_TRIALS = 24
+LARGEST_SEED = 2**63 - 1  # what the store's integers hold
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--space", default="nb201", show_default=True, help="Card in search_spaces/.")
 @click.option("--dataset", default="utdmhad", show_default=True, help="Card in datasets/.")
-@click.option("--seed", type=click.IntRange(0), help="One seed; short for --seeds SEED.")
+@click.option(
+    "--seed", type=click.IntRange(0, LARGEST_SEED), help="One seed; short for --seeds SEED."
+)
 @click.option(
     "--seeds",
     help="Training seeds, such as 777,888,999; each architecture is trained with each. The first "
@@ -67,7 +70,7 @@ DEFAULT_TRIALS = 24
     type=click.Choice(["fast", "reference"]),
     default="fast",
     show_default=True,
-    help="How to train; the results are the same.",
+    help="fast, or the plain network that it is tested against; they differ in rounding only.",
 )
 @click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="Rows to print.")
 @click.option(
@@ -103,38 +106,42 @@ def main(
     """
     from nas_skeleton.progress import open_dataset
     from nas_skeleton.results.leaderboard import format_leaderboard
-    from nas_skeleton.scheduling.campaign import choose_means, start_campaign
-    from nas_skeleton.spaces import load_space
+    from nas_skeleton.scheduling.signals import Signals
 
     if one_per_class and strategy != "exhaustive":
         raise click.UsageError("--one-per-class needs --strategy exhaustive")
-    search_space = load_space(space)
-    search_space.card.recipe(recipe)
-    means = choose_means(device, workers, engine, checkpoint_every)
-    campaign = start_campaign(
-        search_space,
-        open_dataset(dataset),
-        means,
-        recipe=recipe,
-        protocol=protocol,
-        strategy=strategy,
-        seeds=parse_seeds(seed, seeds),
-        trials=trials or (DEFAULT_TRIALS if strategy == "random" else None),
-        one_per_class=one_per_class,
-        name=run_name,
-    )
+    training_seeds = parse_seeds(seed, seeds)
+    with Signals().handled() as signals:
+        from nas_skeleton.progress import open_dataset
+        from nas_skeleton.results.leaderboard import format_leaderboard
+        from nas_skeleton.scheduling.campaign import choose_means, start_campaign
+        from nas_skeleton.spaces import load_space
 
-    jobs = campaign.remaining()
-    forecasts = campaign.forecast(jobs)
-    click.echo(_plan(campaign, jobs, forecasts))
-    if dry_run:
-        return cli.COMPLETE
-    try:
-        _train(campaign, jobs, forecasts)
-    except StoppedEarly:
-        click.echo(f"\n{format_leaderboard(campaign.leaderboard(), top)}\n")
-        raise
-    click.echo(f"\n{format_leaderboard(campaign.leaderboard(), top)}\n")
+        search_space = load_space(space)
+        search_space.card.recipe(recipe)
+        campaign = start_campaign(
+            search_space,
+            open_dataset(dataset),
+            choose_means(device, workers, engine, checkpoint_every),
+            recipe=recipe,
+            protocol=protocol,
+            strategy=strategy,
+            seeds=training_seeds,
+            trials=trials or (DEFAULT_TRIALS if strategy == "random" else None),
+            one_per_class=one_per_class,
+            name=run_name,
+        )
+        jobs = campaign.remaining()
+        signals.check()
+        forecasts = campaign.forecast(jobs)
+        signals.check()
+        click.echo(_plan(campaign, jobs, forecasts))
+        if dry_run:
+            return cli.COMPLETE
+        try:
+            _train(campaign, jobs, forecasts, signals)
+        finally:
+            click.echo(f"\n{format_leaderboard(campaign.leaderboard(), top)}\n")
     click.echo(
         f"All results: python -m nas_skeleton.runs show {campaign.run.name}; as files: "
         f"python -m nas_skeleton.runs collect {campaign.run.name}"
@@ -153,9 +160,10 @@ def parse_seeds(seed: int | None, seeds: str | None) -> list[int]:
     if seeds is None:
         return [777 if seed is None else seed]
     parts = [part.strip() for part in seeds.split(",")]
-    if not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
+    numbers = [int(part) for part in parts if part.isascii() and part.isdecimal()]
+    if len(set(numbers)) < len(parts) or max(numbers) > LARGEST_SEED:
         raise click.UsageError(f"--seeds {seeds!r}: give different whole numbers: 777,888,999")
-    return [int(part) for part in parts]
+    return numbers
 
 
 def _plan(campaign: Campaign, jobs: list[Job], forecasts: list[float]) -> str:
@@ -184,11 +192,12 @@ def _plan(campaign: Campaign, jobs: list[Job], forecasts: list[float]) -> str:
     return "\n".join(lines)
 
 
-def _train(campaign: Campaign, jobs: list[Job], forecasts: list[float]) -> None:
+def _train(campaign: Campaign, jobs: list[Job], forecasts: list[float], signals: Signals) -> None:
     from nas_skeleton.progress import Progress
 
     expected = {job.key: seconds for job, seconds in zip(jobs, forecasts, strict=True)}
-    best: tuple[float, int] | None = None
+    finished = campaign.run.rows()[["final_valid_top1", "arch_index"]].dropna()
+    best = max(finished.itertuples(index=False, name=None), default=None)
     total = sum(forecasts)
     under_way = campaign.means.workers * total / max(1, len(jobs)) / 2
     with closing(Progress("trainings", len(jobs), total, under_way)) as progress:
@@ -198,12 +207,16 @@ def _train(campaign: Campaign, jobs: list[Job], forecasts: list[float]) -> None:
             arch = outcome.job.arch_index
             if outcome.valid_top1 is not None and (best is None or outcome.valid_top1 > best[0]):
                 best = (outcome.valid_top1, arch)
-            note = f"best so far: #{best[1]}, valid {100 * best[0]:.1f} %" if best else ""
+            note = (
+                f"best single training so far: #{best[1]}, valid {100 * best[0]:.1f} %"
+                if best
+                else ""
+            )
             if outcome.error:
                 note = f"#{arch} seed {outcome.job.seed} {outcome.status}: {outcome.error}"
             progress.advance(expected[outcome.job.key], note)
 
-        campaign.execute(jobs, on_outcome)
+        campaign.execute(jobs, signals, on_outcome)
 
 
 def _report_failures(campaign: Campaign) -> int:

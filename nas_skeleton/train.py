@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 @click.option(
     "--protocol", help="Protocol in the data set's card.  [default: its default_protocol]"
 )
-@click.option("--seed", type=click.IntRange(0), default=777, show_default=True, help="Its seed.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=777, show_default=True, help="Its seed."
+)
 @click.option("--run", "run_name", help="Name under runs/.  [default: named after the arguments]")
 @click.option(
     "--device",
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     type=click.Choice(["fast", "reference"]),
     default="fast",
     show_default=True,
-    help="How to train; the results are the same.",
+    help="fast, or the plain network that it is tested against; they differ in rounding only.",
 )
 @click.option("--describe", is_flag=True, help="Print parameters, MACs and shapes; do not train.")
 @click.option("--json", "as_json", is_flag=True, help="With --describe: print one JSON object.")
@@ -78,6 +80,7 @@ def main(
     from nas_skeleton.results import schema
     from nas_skeleton.results.leaderboard import format_leaderboard
     from nas_skeleton.scheduling.campaign import choose_means, start_campaign
+    from nas_skeleton.scheduling.signals import Signals
 
     campaign = start_campaign(
         search_space,
@@ -94,7 +97,10 @@ def main(
     click.echo(f"results: {campaign.run.folder}\n")
     jobs = campaign.remaining()
     if jobs:
-        outcome = campaign.execute_here(jobs[0], lambda record: click.echo(_epoch_line(record)))
+        with Signals().handled() as signals:
+            outcome = campaign.execute_here(
+                jobs[0], signals, lambda record: click.echo(_epoch_line(record))
+            )
         if outcome.error:
             click.echo(f"{outcome.status}: {outcome.error}", err=True)
     else:
@@ -124,7 +130,8 @@ def _describe(space: Space, index: int, dataset: str, recipe_name: str | None) -
     card = load_dataset_card(dataset)
     recipe = space.card.recipe(recipe_name)
     joints = len(get_layout(card.layout).joints)
-    cost = space.cost(index, recipe, classes=len(card.classes), joints=joints)
+    bodies = 1 if space.card.input.encoding == "image" else card.bodies
+    cost = space.cost(index, recipe, classes=len(card.classes), joints=joints, bodies=bodies)
     shapes = []
     size = (recipe.frames, joints)
     for stage in range(3):
@@ -142,7 +149,7 @@ def _describe(space: Space, index: int, dataset: str, recipe_name: str | None) -
         ],
         "params": cost.params,
         "macs": cost.macs,
-        "input_shape": ["N", 3, recipe.frames, joints, "M"],
+        "input_shape": ["N", 3, recipe.frames, joints, bodies],
         "stage_shapes": shapes,
         "classes": len(card.classes),
     }

@@ -34,7 +34,10 @@ def refused(done, *parts):
         ((*SEARCH, "--protocol", "nope"), ("unknown protocol 'nope'", "odd-even")),
         ((*SEARCH, "--strategy", "nope"), ("nope", "random")),
         ((*SEARCH, "--seeds", "1,x"), ("--seeds", "777,888,999")),
-        ((*SEARCH, "--seeds", "1,1"), ("--seeds",)),
+        ((*SEARCH, "--seeds", "1,01"), ("--seeds",)),
+        ((*SEARCH, "--seeds", "99999999999999999999"), ("--seeds",)),
+        ((*SEARCH, "--seed", "9223372036854775808"), ("--seed",)),
+        ((*SEARCH, "--run", "a" * 300), ("at most 200",)),
         ((*SEARCH, "--seed", "1", "--seeds", "2"), ("--seed and --seeds",)),
         ((*SEARCH, "--seed", "-1"), ("--seed",)),
         ((*SEARCH, "--trials", "0"), ("--trials",)),
@@ -104,6 +107,13 @@ def test_changed_protocol_does_not_mix_into_an_older_run(command, workdir):
     changed = changed.replace("valid_subjects = [7]", "valid_subjects = [5, 7]", 1)
     (workdir / "datasets/synthetic.toml").write_text(changed)
     refused(command(*SEARCH), "fingerprint", "--run")
+
+
+def test_coordinates_that_changed_on_the_disk_are_noticed(command, workdir):
+    (array,) = (workdir / "datasets/synthetic/prepared").glob("*.f32")
+    with array.open("r+b") as file:
+        file.write(bytes(1000))
+    refused(command(*SEARCH), array.name, "data prepare synthetic")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

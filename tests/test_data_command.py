@@ -48,7 +48,7 @@ def test_prepare_then_show_check_and_list(cwd, capsys, monkeypatch) -> None:
     code, out, err = run(capsys, monkeypatch, "prepare", "utdmhad", "--raw", "raw")
     assert code == 0
     assert "16 clips, fingerprint" in out
-    assert err == "utdmhad: 16 of 16 clips\n"
+    assert err.startswith("16/16 clips of utdmhad")
     assert (cwd / "datasets" / "utdmhad" / "prepared" / "clips.f32").is_file()
 
     code, out, err = run(capsys, monkeypatch, "show", "utdmhad")

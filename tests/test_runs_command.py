@@ -1,6 +1,7 @@
 """`runs`: list, show, missing, collect."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -61,7 +62,8 @@ def test_figure_of_unknown_kind_is_refused(command, run):
 
 def test_missing_lists_architecture_and_seed(command, run):
     assert command("runs", "missing", run).stdout == ""
-    command("search", "--space", "tiny", "--dataset", "synthetic", "--trials", "5", "--dry-run")
+    path = Path("runs") / run / "run.json"
+    path.write_text(path.read_text().replace('"trials": 3', '"trials": 5'))
     missing = [line.split() for line in command("runs", "missing", run).stdout.splitlines()]
     assert len(missing) == 2
     assert all(seed == "777" for _, seed in missing)
@@ -98,3 +100,12 @@ def test_a_run_is_read_without_its_data(command, run, workdir):
     (workdir / "datasets").rename(workdir / "elsewhere")
     assert command("runs", "show", run).returncode == 0
     assert command("runs", "collect", run).returncode == 0
+
+
+def test_one_unreadable_run_does_not_hide_the_others(command, run, workdir):
+    (workdir / "runs/broken").mkdir()
+    (workdir / "runs/broken/run.json").write_text("{")
+    listed = command("runs", "list")
+    assert listed.returncode == 0
+    assert "unreadable" in listed.stdout
+    assert run in listed.stdout

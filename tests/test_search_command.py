@@ -89,6 +89,8 @@ def test_search_trains_ranks_and_says_on_which_split(command):
 def test_every_column_of_a_finished_training_is_filled(command):
     assert command("search", *SEARCH, "--trials", "1").returncode == 0
     row = open_run(NAME).rows().iloc[0]
+    ended = pd.Timestamp(row["finished_at"]).timestamp()
+    assert time.time() - 5 < ended <= time.time()
     empty = set(row[row.isna()].index)
     assert empty == {"source_index", "error"}
     assert row["dataset"] == "synthetic"
@@ -154,15 +156,18 @@ def is_running(pid):
         return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-def test_one_signal_saves_everything_and_exits_75(command, workdir, number):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_one_signal_to_the_whole_group_saves_everything_and_exits_75(command, workdir, number):
+    slow = workdir / "search_spaces/tiny.toml"
+    slow.write_text(slow.read_text().replace("epochs = 3", "epochs = 30"))
     with started(workdir, *SEARCH, "--trials", "100") as process:
         wait_for_rows(process, 1)
-        os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+        os.killpg(process.pid, number)
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 75, output
     assert "run the same command again" in output
     assert "Best" in output
+    assert list((workdir / f"runs/{NAME}/checkpoints").glob("*.pt"))
     finished = len(table())
     assert finished < 100
     done = command("search", *SEARCH, "--trials", str(finished + 1))
@@ -174,6 +179,37 @@ def test_one_signal_saves_everything_and_exits_75(command, workdir, number):
         table()[lambda rows: rows["key"].isin(table("whole")["key"])].reset_index(drop=True),
         table("whole"),
     )
+
+
+@pytest.mark.parametrize("delay", [0.3, 1.5])
+def test_a_signal_before_the_first_training_exits_75_too(workdir, delay):
+    with started(workdir, *SEARCH, "--trials", "100") as process:
+        time.sleep(delay)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert process.returncode in {75, -signal.SIGTERM} if delay < 1 else process.returncode == 75
+
+
+def test_an_error_in_one_training_is_its_failed_row_and_the_others_go_on(command, workdir):
+    fault = workdir / "sitecustomize.py"
+    fault.write_text(
+        "import sys\n"
+        "if 'spawn_main' in ' '.join(sys.orig_argv):\n"
+        "    import nas_skeleton.training.engine as engine\n"
+        "    build = engine.build\n"
+        "    def faulty(job, *rest):\n"
+        "        if job.arch_index == 11663:\n"
+        "            raise RuntimeError('out of memory,\\nperhaps')\n"
+        "        return build(job, *rest)\n"
+        "    engine.build = faulty\n"
+    )
+    done = command("search", *SEARCH, env={**os.environ, "PYTHONPATH": str(workdir)})
+    assert done.returncode == 1, done.stderr
+    assert "#11663 seed 777 failed: RuntimeError: out of memory, perhaps" in done.stderr
+    assert (table()["status"] == schema.DONE).sum() == 5
+    fault.unlink()
+    assert command("search", *SEARCH).returncode == 0
+    assert (table()["status"] == schema.DONE).all()
 
 
 def test_a_worker_that_dies_takes_only_its_own_training_which_is_tried_again(workdir):
@@ -224,9 +260,10 @@ def test_two_searches_cannot_work_on_one_run(command, workdir):
 
 
 def test_several_seeds_give_a_spread(command):
+    command("search", *SEARCH[:4], "--seed", "1", "--trials", "2")
     done = command("search", *SEARCH[:4], "--seeds", "1,2,3", "--trials", "2")
     assert done.returncode == 0, done.stderr
-    assert "2 architectures (random) x 3 seeds = 6 trainings" in done.stdout
+    assert "2 architectures (random) x 3 seeds = 6 trainings, 2 done, 4 to do" in done.stdout
     assert "standard deviation over seeds" in done.stdout
 
 
@@ -234,7 +271,7 @@ def test_dry_run_prints_the_plan_and_trains_nothing(command):
     done = command("search", *SEARCH, "--dry-run")
     assert done.returncode == 0
     assert "6 to do" in done.stdout
-    assert table().empty
+    assert not Path("runs").exists()
 
 
 def test_exhaustive_by_class_copies_rows_and_says_so(command):

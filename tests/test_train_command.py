@@ -40,7 +40,7 @@ def test_describe_gives_the_costs_without_data_or_training(command, workdir):
     )  # fmt: skip
     described = json.loads(done.stdout)
     assert described["params"] == 1_532_651  # all 3x3, 27 classes
-    assert described["input_shape"] == ["N", 3, 68, 20, "M"]
+    assert described["input_shape"] == ["N", 3, 68, 20, 1]
     assert described["stage_shapes"] == [[16, 68, 20], [32, 34, 10], [64, 17, 5]]
     assert not (workdir / "runs").exists()
 

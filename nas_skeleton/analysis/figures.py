@@ -92,12 +92,8 @@ def save_run_figure(board: Leaderboard, space: Space, path: Path) -> None:
 
 def _draw_accuracies(axes: Axes, board: Leaderboard, split: str) -> None:
     table = board.table
-    clips = board.valid_clips if split == "valid" else board.test_clips
-    noise = [
-        sd if sd == sd else board.standard_error(mean, clips)
-        for mean, sd in zip(table[split], table[f"{split}_sd"], strict=True)
-    ]
-    percent, errors = 100 * table[split], [100 * value for value in noise]
+    percent = 100 * table[split]
+    errors = [100 * (noise or 0.0) for noise in board.noise(split)]  # no bar where it is unknown
     axes.errorbar(
         table["macs"] / 1e6,
         percent,

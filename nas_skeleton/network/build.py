@@ -57,7 +57,8 @@ def build_network(
         arch: index or architecture string.
         dataset: what `load_dataset` returned; gives the layout and the number of classes.
         recipe: name of a recipe of the card, which sets width and depth.
-        seed: the weights depend on it and on nothing else.
+        seed: the weights depend on it and on nothing else. A training of a search derives its own
+            from its whole identity, so this is not the start of the training with that seed.
 
     Raises:
         InputError: unknown space, architecture or recipe.

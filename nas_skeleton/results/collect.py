@@ -30,9 +30,7 @@ def collect(run: Run, rows: pd.DataFrame) -> list[Path]:
     A file is replaced as a whole, so a reader never sees half of one. Copied rows appear in the
     table only.
     """
-    table = rows[list(schema.COLUMNS)].astype(
-        dict.fromkeys(("source_index", "best_epoch"), "Int64")
-    )
+    table = rows[list(schema.COLUMNS)]
     own = rows[rows["status"] != schema.COPIED]
     done = own[own["status"] == schema.DONE]
     predictions = pa.table(

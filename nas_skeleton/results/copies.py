@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import pandas as pd
 
+from nas_skeleton.errors import InputError
 from nas_skeleton.results import schema
 from nas_skeleton.results.run import DataFacts, Run
 from nas_skeleton.spaces import Space
 
 
 def table_rows(run: Run, space: Space, *, blobs: bool = False) -> pd.DataFrame:
-    """All rows of a run, with copies for the functional classes where the run asks for them."""
+    """All rows of a run, with copies for the functional classes where the run asks for them.
+
+    Raises:
+        InputError: the space's card is no longer the run's, and copies need their costs from it.
+    """
     rows = run.rows(blobs=blobs)
-    return with_copies(rows, space, run.data) if run.arguments.one_per_class else rows
+    if not run.arguments.one_per_class:
+        return rows
+    if space.card.recipe_hash(run.arguments.recipe) != run.arguments.recipe_hash:
+        raise InputError(
+            f"search_spaces/{space.name}.toml changed since run {run.name!r}, so the costs of its "
+            "copied rows are unknown: restore the card"
+        )
+    return with_copies(rows, space, run.data)
 
 
 def with_copies(rows: pd.DataFrame, space: Space, data: DataFacts) -> pd.DataFrame:

@@ -6,27 +6,27 @@ Selection never sees test clips: test accuracy is printed, and decides nothing, 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from nas_skeleton.results import schema
-from nas_skeleton.results.copies import table_rows
 from nas_skeleton.results.reliability import Reliability, reliability
 from nas_skeleton.results.run import Run
-from nas_skeleton.spaces import Space
 
 
 @dataclass(frozen=True)
 class Leaderboard:
     """Architectures, best first.
 
-    `table` has one row per architecture: rank, arch_index, arch_str, seeds (how many), valid and
-    test (mean final top-1 over seeds, in [0, 1]), valid_sd and test_sd (standard deviation over
-    seeds; missing with one seed), params, macs, train_time_s (mean). Without a validation set,
-    `ranked_by` is None and the rows are in index order: nothing may be chosen by test accuracy.
-    `reliability` tells, for "valid" and "test", how much of the differences is signal; a split is
-    absent where there are too few trainings to tell.
+    `table` has one row per trained architecture: rank, arch_index, arch_str, seeds (how many are
+    finished), valid and test (mean final top-1 over seeds, in [0, 1]), valid_sd and test_sd
+    (standard deviation over seeds; missing with one seed), params, macs, train_time_s (mean).
+    Architectures with fewer finished seeds than others come last: a mean over the seeds that did
+    not diverge is no fair one. Without a validation set, `ranked_by` is None and the rows are in
+    index order: nothing may be chosen by test accuracy. `reliability` tells, for "valid" and
+    "test", how much of the differences is signal; a split is absent where there are too few
+    trainings to tell.
     """
 
     table: pd.DataFrame
@@ -35,35 +35,52 @@ class Leaderboard:
     test_clips: int
     max_seeds: int
     reliability: dict[str, Reliability]
+    one_per_class: bool = False
 
-    def standard_error(self, share: float, clips: int) -> float:
-        """Binomial standard error of an accuracy `share` measured once on `clips` clips."""
-        return math.sqrt(share * (1 - share) / clips)
+    def noise(self, split: str) -> list[float | None]:
+        """What to print behind an accuracy of each row, as a share.
 
-    def ties_with_best(self) -> int:
-        """How many architectures lie within one standard error of the best, itself included.
+        With several seeds the standard deviation over them, None where only one is finished; with
+        one seed the binomial standard error over clips (Wilson's, which is not zero at 100 %).
+        """
+        if self.max_seeds > 1:
+            return [None if math.isnan(sd) else sd for sd in self.table[f"{split}_sd"]]
+        clips = self.valid_clips if split == "valid" else self.test_clips
+        if not clips:
+            return [None] * len(self.table)
+        return [wilson_error(share, clips) for share in self.table[split]]
 
-        The noise of a difference of two means: their standard deviation over seeds (pooled) or,
-        with one seed, the binomial standard error, times the square root of two.
+    def near_best(self) -> int:
+        """How many architectures are within two standard errors of the best, itself included.
+
+        The error of a difference of two means: the variance over seeds (pooled over architectures,
+        divided by the number of seeds) plus the binomial variance over clips, times two. Not
+        corrected for having picked the best of many, nor for all validation clips coming from few
+        people: at least so many cannot be told apart.
         """
         if self.ranked_by is None or self.table.empty:
             return 0
         best = self.table.iloc[0]
-        if self.max_seeds > 1:
-            noise = math.sqrt((self.table["valid_sd"] ** 2).mean() / best["seeds"])
-        else:
-            noise = self.standard_error(best["valid"], self.valid_clips)
-        return int((self.table["valid"] >= best["valid"] - math.sqrt(2) * noise).sum())
+        over_clips = wilson_error(best["valid"], self.valid_clips) ** 2
+        over_seeds = (self.table["valid_sd"] ** 2).mean() / best["seeds"]
+        variance = over_clips + (0.0 if math.isnan(over_seeds) else over_seeds)
+        return int((self.table["valid"] >= best["valid"] - 2 * math.sqrt(2 * variance)).sum())
 
 
-def run_leaderboard(run: Run, space: Space) -> Leaderboard:
-    """The leaderboard of a run, copied rows included."""
+def wilson_error(share: float, clips: int) -> float:
+    """Standard error of an accuracy `share` on `clips` clips: Wilson's half interval at z = 1."""
+    return math.sqrt(share * (1 - share) / clips + 1 / (4 * clips**2)) / (1 + 1 / clips)
+
+
+def run_leaderboard(run: Run) -> Leaderboard:
+    """The leaderboard of a run: architectures that were trained, not copies of them."""
     splits = run.data.splits
-    return build_leaderboard(
-        table_rows(run, space),
+    board = build_leaderboard(
+        run.rows(),
         valid_clips=len(splits["valid"].ids),
         test_clips=len(splits["test"].ids),
     )
+    return replace(board, one_per_class=run.arguments.one_per_class)
 
 
 def build_leaderboard(rows: pd.DataFrame, *, valid_clips: int, test_clips: int) -> Leaderboard:
@@ -71,7 +88,7 @@ def build_leaderboard(rows: pd.DataFrame, *, valid_clips: int, test_clips: int) 
 
     Ties in validation accuracy go to fewer MACs, then to the lower index.
     """
-    done = rows[rows["status"].isin([schema.DONE, schema.COPIED])]
+    done = rows[rows["status"] == schema.DONE]
     by_arch = done.groupby("arch_index")
     table = by_arch.agg(
         arch_str=("arch_str", "first"),
@@ -86,10 +103,11 @@ def build_leaderboard(rows: pd.DataFrame, *, valid_clips: int, test_clips: int) 
     ).reset_index()
     ranked_by = "validation" if valid_clips else None
     if ranked_by:
-        table = table.sort_values(["valid", "macs", "arch_index"], ascending=[False, True, True])
+        table = table.sort_values(
+            ["seeds", "valid", "macs", "arch_index"], ascending=[False, False, True, True]
+        )
     table.insert(0, "rank", range(1, len(table) + 1))
-    trained = rows[rows["status"] == schema.DONE]
-    found = {split: reliability(trained, f"final_{split}_top1") for split in ("valid", "test")}
+    found = {split: reliability(done, f"final_{split}_top1") for split in ("valid", "test")}
     return Leaderboard(
         table.reset_index(drop=True),
         ranked_by,
@@ -107,14 +125,17 @@ def format_leaderboard(board: Leaderboard, top: int = 10) -> str:
     if board.table.empty:
         return "No finished training yet."
     lines = [_headline(board, top)]
-    header = ["rank", "index", "architecture"]
+    several = board.max_seeds > 1
+    header = ["rank", "index", "architecture"] + ["seeds"] * several
     header += ["valid %"] * bool(board.valid_clips) + ["test %", "params", "MACs", "time"]
+    shown = board.table.head(top).to_dict("records")
     body = []
-    for row in board.table.head(top).to_dict("records"):
+    for row, valid, test in zip(shown, board.noise("valid"), board.noise("test"), strict=False):
         cells = [row["rank"] if board.ranked_by else "-", row["arch_index"], row["arch_str"]]
+        cells += [row["seeds"]] * several
         if board.valid_clips:
-            cells.append(_percent(row["valid"], row["valid_sd"], board.valid_clips, board))
-        cells.append(_percent(row["test"], row["test_sd"], board.test_clips, board))
+            cells.append(_percent(row["valid"], valid))
+        cells.append(_percent(row["test"], test))
         cells += [_short(row["params"]), _short(row["macs"]), f"{row['train_time_s']:.1f} s"]
         body.append(cells)
     align = ("right", "right", "left", *["right"] * (len(header) - 3))
@@ -134,35 +155,39 @@ def _headline(board: Leaderboard, top: int) -> str:
 
 def _footnotes(board: Leaderboard) -> list[str]:
     if board.max_seeds > 1:
-        plus_minus = "± is the standard deviation over seeds."
+        notes = ["± is the standard deviation over seeds."]
     else:
-        plus_minus = (
-            "± is the binomial standard error over clips; the noise over seeds is unknown with "
-            "one seed (--seeds 777,888,999)."
-        )
-    notes = [plus_minus + " Test accuracy is shown, never used to rank."]
+        notes = [
+            "± is the binomial standard error over clips. The noise over seeds comes on top and is "
+            "unknown with one seed: add some with --seeds 777,888,999."
+        ]
+    notes[0] += " Test accuracy is shown, never used to rank."
+    if board.one_per_class:
+        notes.append("Each row stands for its functional class; `runs collect` writes the copies.")
+    if board.table["seeds"].min() < board.max_seeds:
+        notes.append("Architectures with fewer finished seeds than others are ranked behind them.")
     if board.reliability:
         shares = ", ".join(
-            f"{split} {value.single:.2f} (mean over seeds {value.mean:.2f})"
+            f"{split} {value.single:.2f} [{value.low:.2f}, {value.high:.2f}]"
             for split, value in board.reliability.items()
         )
-        count = next(iter(board.reliability.values())).architectures
+        found = next(iter(board.reliability.values()))
         notes.append(
-            "Share of the variance that belongs to the architecture and not to the seed (ICC), "
-            f"from {count} architectures: {shares}."
+            "Share of the variance that belongs to the architecture, not the seed (ICC of one "
+            f"training, {found.architectures} architectures x {found.seeds} seeds, with its 95 % "
+            f"interval): {shares}."
         )
-    ties = board.ties_with_best()
-    if ties > 1:
+    near = board.near_best()
+    if near > 1:
         notes.append(
-            f"{ties} of {len(board.table)} architectures lie within one standard error of the best:"
-            " their order is not evidence."
+            f"At least {near} of {len(board.table)} architectures cannot be told apart from the "
+            "best (within two standard errors, not counting that the best was picked)."
         )
     return notes
 
 
-def _percent(mean: float, sd: float, clips: int, board: Leaderboard) -> str:
-    spread = sd if not math.isnan(sd) else board.standard_error(mean, clips)
-    return f"{100 * mean:.1f} ± {100 * spread:.1f}"
+def _percent(mean: float, noise: float | None) -> str:
+    return f"{100 * mean:.1f} ± " + ("n/a" if noise is None else f"{100 * noise:.1f}")
 
 
 def _short(count: float) -> str:

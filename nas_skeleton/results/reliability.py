@@ -13,10 +13,13 @@ class Reliability:
 
     `single` is the intraclass correlation ICC(1) of one training, `mean` that of the mean over all
     seeds. One: the seed does not matter; zero: nothing but the seed does. Small samples can make
-    both negative.
+    both negative. `low` and `high` bound `single` with 95 % confidence. A value over all kinds of
+    cells says little about the order among the best few.
     """
 
     single: float
+    low: float
+    high: float
     mean: float
     architectures: int
     seeds: int
@@ -27,18 +30,24 @@ def reliability(rows: pd.DataFrame, column: str) -> Reliability | None:
 
     One-way random effects (Shrout and Fleiss, Psychological Bulletin 86, 1979): with the mean
     squares between (B) and within (W) architectures and k seeds, ICC(1) = (B - W) / (B + (k-1) W)
-    and ICC(k) = (B - W) / B.
+    and ICC(k) = (B - W) / B; the interval is that of the F distribution of B / W.
     """
+    from scipy.stats import f
+
     values = rows.pivot(index="arch_index", columns="seed", values=column).dropna()
     architectures, seeds = values.shape
     if architectures < 3 or seeds < 2:
         return None
     between = seeds * float(values.mean(axis=1).var())
     within = float(values.var(axis=1).mean())
-    if between == 0:
+    if between == 0 or within == 0:
         return None
+    ratio, free = between / within, (architectures - 1, architectures * (seeds - 1))
+    low, high = ratio / f.ppf(0.975, *free), ratio * f.ppf(0.975, *reversed(free))
     return Reliability(
-        single=(between - within) / (between + (seeds - 1) * within),
+        single=(ratio - 1) / (ratio + seeds - 1),
+        low=float((low - 1) / (low + seeds - 1)),
+        high=float((high - 1) / (high + seeds - 1)),
         mean=(between - within) / between,
         architectures=architectures,
         seeds=seeds,

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
+from pydantic import TypeAdapter
 
 from nas_skeleton.cards import check_name
 from nas_skeleton.errors import InputError
@@ -34,10 +34,11 @@ T = TypeVar("T")
 class Arguments:
     """What decides which trainings a run consists of.
 
-    `trials` is the number of architectures (None: all there are); it may change between calls, all
-    else belongs to the run. `one_per_class` trains one architecture per functional class.
-    `archs` lists the architectures of a run without strategy (`train`). `fingerprint` and
-    `recipe_hash` are those of `training.job.Job`: they change when data, split or card do.
+    `trials` is the number of architectures (None: all there are); it and the list of seeds may grow
+    from call to call, all else belongs to the run. `one_per_class` trains one architecture per
+    functional class. `archs` lists the architectures of a run without strategy (`train`).
+    `fingerprint` and `recipe_hash` are those of `training.job.Job`: they change when data, split or
+    card do.
     """
 
     space: str
@@ -51,6 +52,7 @@ class Arguments:
     trials: int | None = None
     one_per_class: bool = False
     archs: list[int] | None = None
+    engine: str = "fast"
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,22 @@ class Run:
         """Where the unfinished training `key` is kept."""
         return self.folder / "checkpoints" / f"{key}.pt"
 
+    def write(self) -> None:
+        """Write down what the run is; a run asked for twice keeps the larger plan."""
+        arguments = self.arguments
+        if (self.folder / "run.json").is_file():
+            arguments = _widest(open_run(self.name).arguments, arguments)
+        _write_json(self.folder / "data.json", asdict(self.data))
+        _write_json(self.folder / "run.json", asdict(arguments))  # last: now the run exists
+
     def rows(self, *, blobs: bool = False) -> pd.DataFrame:
-        """All rows written so far, see `store.read_rows`."""
-        return store.read_rows(self.results_folder, blobs=blobs)
+        """All rows written so far that belong to the run, see `store.read_rows`."""
+        rows = store.read_rows(self.results_folder, blobs=blobs)
+        wanted = self.arguments
+        own = (rows["fingerprint"] == wanted.fingerprint) & (
+            rows["recipe_hash"] == wanted.recipe_hash
+        )
+        return rows[own].reset_index(drop=True)
 
     def settled_keys(self) -> set[str]:
         """Keys of trainings that need not run again: finished, or known to diverge."""
@@ -124,21 +139,25 @@ def open_run(name: str) -> Run:
     if not (folder / "run.json").is_file():
         known = ", ".join(run_names()) or "none yet"
         raise InputError(f"no run {name!r} in {runs_folder()}: there are: {known}")
-    arguments = _read_json(folder / "run.json", lambda content: Arguments(**content))
-    return Run(folder, arguments, _read_json(folder / "data.json", _data_facts))
+    arguments = _read_json(folder / "run.json", Arguments)
+    return Run(folder, arguments, _read_json(folder / "data.json", DataFacts))
 
 
-def start_run(name: str, arguments: Arguments, data: DataFacts) -> Run:
-    """Open the run `name`, or create it; its arguments must be `arguments`, but for `trials`.
+def plan_run(name: str, arguments: Arguments, data: DataFacts) -> Run:
+    """The run `name` with `arguments`; nothing is written before `Run.write`.
+
+    Where the run exists, all arguments must be the same, but for `trials` and further `seeds`.
 
     Raises:
-        InputError: the folder belongs to other arguments, or cannot be written.
+        InputError: the folder belongs to other arguments, or holds results without any.
     """
     check_name(name, "--run")
     folder = runs_folder() / name
     if (folder / "run.json").is_file():
         existing = open_run(name).arguments
-        for field, value in asdict(replace(arguments, trials=existing.trials)).items():
+        seeds = existing.seeds if _share_beginning(existing, arguments) else arguments.seeds
+        wanted = replace(arguments, trials=existing.trials, seeds=seeds)
+        for field, value in asdict(wanted).items():
             before = getattr(existing, field)
             if before != value:
                 raise InputError(
@@ -148,25 +167,35 @@ def start_run(name: str, arguments: Arguments, data: DataFacts) -> Run:
                 )
     elif (folder / "results").is_dir():
         raise InputError(f"{folder} holds results but no run.json: choose another --run")
-    _write_json(folder / "data.json", asdict(data))
-    _write_json(folder / "run.json", asdict(arguments))  # last: a run exists once this is there
     return Run(folder, arguments, data)
 
 
-def _data_facts(content: dict[str, Any]) -> DataFacts:
-    splits = {split: Clips(**clips) for split, clips in content.pop("splits").items()}
-    return DataFacts(**content, splits=splits)
+def _share_beginning(first: Arguments, second: Arguments) -> bool:
+    """Whether the seeds of one are the first seeds of the other."""
+    count = min(len(first.seeds), len(second.seeds))
+    return first.seeds[:count] == second.seeds[:count]
 
 
-def _read_json(path: Path, build: Callable[[dict[str, Any]], T]) -> T:
+def _widest(first: Arguments, second: Arguments) -> Arguments:
+    """`second` with the larger number of trials and the longer list of seeds of both."""
+    counts = (first.trials, second.trials)
+    return replace(
+        second,
+        trials=None if None in counts else max(count for count in counts if count is not None),
+        seeds=max(first.seeds, second.seeds, key=len),
+    )
+
+
+def _read_json(path: Path, kind: type[T]) -> T:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("format") != FORMAT:
             raise InputError(f"{path}: written by another version of nas_skeleton")
-        return build(content)
+        return TypeAdapter(kind).validate_python(content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{path}: damaged ({error}); restore it, or move the folder away and search again"
+            f"{path}: damaged ({str(error).splitlines()[0]}); restore it, or move the folder away "
+            "and search again"
         ) from None
 
 

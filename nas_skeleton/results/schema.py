@@ -67,7 +67,7 @@ COLUMNS: dict[str, str] = {
 
 
 def identity_columns(job: Job, space: Space, cost: Cost) -> dict[str, Any]:
-    """The columns that are known before a training starts."""
+    """The columns that need no measuring; to be called when the training has ended."""
     return {
         "key": job.key,
         "space": job.space,

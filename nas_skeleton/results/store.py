@@ -23,6 +23,11 @@ from nas_skeleton.results.schema import COLUMNS, DONE, FAILED, SCHEMA
 
 _BLOBS = {"curve": "TEXT", "valid_predictions": "BLOB", "test_predictions": "BLOB"}
 _RANK = {DONE: 0, FAILED: 2}  # which of two rows with one key is kept; others are between
+_DTYPES = {  # whatever the data: a column of nothing but gaps is still one of numbers
+    **{name: "float64" for name, kind in COLUMNS.items() if kind == "REAL"},
+    **dict.fromkeys(("source_index", "best_epoch"), "Int64"),
+}
+BUSY_S = 60.0  # how long to wait for somebody who reads the file at this moment
 _PREDICTION = np.dtype("<i2")
 
 
@@ -58,14 +63,15 @@ class ResultWriter:
                 )
         except sqlite3.OperationalError as error:
             raise InputError(
-                f"{self.path}: cannot write results: {error}; nothing before is lost: make room or "
-                "the folder writable and run the same command again"
+                f"{self.path}: cannot write results: {error}; nothing before is lost: see that the "
+                "disk has room, can be written and nobody locks the file, then run the same "
+                "command again"
             ) from None
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self.path)
+            connection = sqlite3.connect(self.path, timeout=BUSY_S)
             columns = ", ".join(f"{name} {kind}" for name, kind in {**COLUMNS, **_BLOBS}.items())
             with connection:
                 connection.execute(f"CREATE TABLE trainings ({columns}, PRIMARY KEY (key))")
@@ -87,8 +93,8 @@ def read_rows(folder: Path, *, blobs: bool = False) -> pd.DataFrame:
     names = [*COLUMNS, *(_BLOBS if blobs else ())]
     frames = [frame for path in sorted(folder.glob("*.sqlite")) for frame in _read(path, names)]
     if not frames:
-        return pd.DataFrame(columns=names)
-    rows = pd.concat(frames, ignore_index=True)
+        return pd.DataFrame(columns=names).astype(_DTYPES)
+    rows = pd.concat([frame.astype(_DTYPES) for frame in frames], ignore_index=True)
     order = rows["status"].map(lambda status: _RANK.get(status, 1))
     rows = rows.assign(_order=order).sort_values(["_order", "finished_at"], kind="stable")
     rows = rows.drop_duplicates("key").drop(columns="_order")

@@ -11,11 +11,12 @@ from typing import Literal
 
 import filelock
 
-from nas_skeleton.errors import InputError, StoppedEarly
+from nas_skeleton.errors import InputError
 from nas_skeleton.results.leaderboard import Leaderboard, run_leaderboard
-from nas_skeleton.results.run import Arguments, Clips, DataFacts, Run, start_run
+from nas_skeleton.results.run import Arguments, Clips, DataFacts, Run, plan_run
 from nas_skeleton.scheduling.plan import missing_jobs, planned_jobs
-from nas_skeleton.scheduling.worker import Assignment, Outcome
+from nas_skeleton.scheduling.signals import Signals
+from nas_skeleton.scheduling.worker import Assignment, Outcome, Workplace
 from nas_skeleton.skeletons.store import Dataset
 from nas_skeleton.spaces import Space
 from nas_skeleton.training.engine import EngineName
@@ -76,85 +77,97 @@ class Campaign:
 
     @cached_property
     def jobs(self) -> list[Job]:
-        """All jobs of the run, in the order of training."""
+        """All jobs that were asked for, in the order of training."""
         return list(planned_jobs(self.run.arguments, self.space))
 
     def remaining(self) -> list[Job]:
         """The jobs without a settled row; those that failed are among them."""
         return missing_jobs(self.run, self.jobs)
 
-    @property
-    def assignment(self) -> Assignment:
-        """What workers are told once."""
-        return Assignment(
-            self.run.name, self.means.engine, self.means.device, self.means.checkpoint_every_s
-        )
-
     def forecast(self, jobs: list[Job]) -> list[float]:
         """Predicted seconds of each job on one worker, from a calibration of a few seconds."""
         import torch
 
         from nas_skeleton.scheduling.forecast import forecast
-        from nas_skeleton.scheduling.worker import open_workplace
 
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # as in a worker
         try:
-            return forecast(open_workplace(self.assignment), jobs, self.means.engine)
+            return forecast(self._workplace(), jobs, self.means.engine)
         finally:
             torch.set_num_threads(threads)
 
-    def execute(self, jobs: list[Job], on_outcome: Callable[[Outcome], None]) -> None:
+    def execute(
+        self, jobs: list[Job], signals: Signals, on_outcome: Callable[[Outcome], None]
+    ) -> None:
         """Train `jobs` with worker processes.
 
         Raises:
-            StoppedEarly: on a signal; everything is saved.
+            StoppedEarly: on a signal; finished trainings are stored, others have a checkpoint.
             InputError: another process works on this run, or the disk is full.
         """
-        from nas_skeleton.results import schema
         from nas_skeleton.scheduling.local import run_jobs
-        from nas_skeleton.scheduling.worker import open_workplace
 
-        def record(outcome: Outcome) -> None:
-            if outcome.status == schema.FAILED:  # its worker is dead and could not write the row
-                place = open_workplace(self.assignment)
-                row = schema.identity_columns(outcome.job, self.space, place.cost(outcome.job))
-                place.writer.append({**row, "status": outcome.status, "error": outcome.error})
-            on_outcome(outcome)
+        with self._begun():
+            run_jobs(
+                self._assignment, jobs, self.means.workers, signals, self._recording(on_outcome)
+            )
 
-        with self.locked():
-            run_jobs(self.assignment, jobs, self.means.workers, record)
-
-    def execute_here(self, job: Job, on_epoch: Callable[[EpochRecord], None]) -> Outcome:
+    def execute_here(
+        self, job: Job, signals: Signals, on_epoch: Callable[[EpochRecord], None]
+    ) -> Outcome:
         """Train one job in this process, which hears of every evaluated epoch.
 
         Raises:
-            StoppedEarly: on a signal; everything is saved.
+            StoppedEarly: on a signal; there is a checkpoint.
             InputError: another process works on this run, or the disk is full.
         """
-        import torch
+        from nas_skeleton.scheduling.worker import train
 
-        from nas_skeleton.scheduling import worker
-        from nas_skeleton.scheduling.local import STOPPED_MESSAGE, Signals
-
-        torch.set_num_threads(1)
-        with self.locked(), Signals().handled() as signals:
-            outcome = worker.train(
-                self.assignment, job, on_epoch, should_stop=lambda: signals.received > 0
+        with self._begun():
+            outcome = train(
+                self._workplace(),
+                self._assignment,
+                job,
+                should_stop=lambda: signals.received > 0,
+                on_epoch=on_epoch,
             )
-        if outcome.status == worker.STOPPED:
-            raise StoppedEarly(STOPPED_MESSAGE)
+        signals.check()
         return outcome
 
+    def _workplace(self) -> Workplace:
+        from nas_skeleton.scheduling.worker import open_workplace
+
+        return open_workplace(self.run, self.space, self.dataset, self.means.device)
+
+    @property
+    def _assignment(self) -> Assignment:
+        return Assignment(
+            self.run.name, self.means.engine, self.means.device, self.means.checkpoint_every_s
+        )
+
+    def _recording(self, on_outcome: Callable[[Outcome], None]) -> Callable[[Outcome], None]:
+        """`on_outcome`, but rows of dead workers are written first: they could not do it."""
+
+        def record(outcome: Outcome) -> None:
+            if outcome.worker_died:
+                place = self._workplace()
+                place.writer.append(place.row(outcome))
+            on_outcome(outcome)
+
+        return record
+
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """While inside, no other process of this machine trains the same run.
+    def _begun(self) -> Iterator[None]:
+        """The run is written down, and no other process of this machine trains it meanwhile.
 
         Raises:
-            InputError: another process does.
+            InputError: another process does, or the run cannot be written.
         """
+        self.run.folder.mkdir(parents=True, exist_ok=True)
         try:
             with filelock.FileLock(self.run.folder / ".lock", blocking=False):
+                self.run.write()
                 yield
         except filelock.Timeout:
             raise InputError(
@@ -164,7 +177,7 @@ class Campaign:
 
     def leaderboard(self) -> Leaderboard:
         """The run's architectures, ranked on validation."""
-        return run_leaderboard(self.run, self.space)
+        return run_leaderboard(self.run)
 
 
 def start_campaign(
@@ -181,7 +194,7 @@ def start_campaign(
     archs: list[int] | None = None,
     name: str | None = None,
 ) -> Campaign:
-    """Start a run, or continue it where the same arguments started one before.
+    """Plan a run, or continue the one that the same arguments started; nothing is written yet.
 
     Args:
         space: what to search in.
@@ -197,9 +210,10 @@ def start_campaign(
         name: of the folder under runs/; None names it after the arguments.
 
     Raises:
-        InputError: an unknown name, a protocol without training clips, a run folder that belongs to
-            other arguments, or one that cannot be written.
+        InputError: an unknown name, changed data, a protocol without training clips, or a run
+            folder that belongs to other arguments.
     """
+    dataset.verify()
     recipe = recipe or space.card.default_recipe
     protocol = protocol or dataset.card.default_protocol
     arguments = Arguments(
@@ -214,17 +228,20 @@ def start_campaign(
         trials=trials,
         one_per_class=one_per_class,
         archs=archs,
+        engine=means.engine,
     )
-    run = start_run(name or default_name(arguments), arguments, data_facts(dataset, protocol))
-    return Campaign(run, space, dataset, means)
+    data = data_facts(dataset, protocol, space)
+    return Campaign(
+        plan_run(name or default_name(arguments), arguments, data), space, dataset, means
+    )
 
 
-def data_facts(dataset: Dataset, protocol: str) -> DataFacts:
+def data_facts(dataset: Dataset, protocol: str, space: Space) -> DataFacts:
     """What a run keeps of its data: names and labels of clips, no coordinates."""
     return DataFacts(
         classes=list(dataset.classes),
         joints=len(dataset.layout.joints),
-        bodies=dataset.bodies,
+        bodies=1 if space.card.input.encoding == "image" else dataset.bodies,
         splits={
             part: Clips([dataset.ids[i] for i in clips], dataset.labels[clips].tolist())
             for part, clips in dataset.split(protocol).items()
@@ -233,7 +250,7 @@ def data_facts(dataset: Dataset, protocol: str) -> DataFacts:
 
 
 def default_name(arguments: Arguments) -> str:
-    """A run's name from its arguments, without the number of trials, which may grow."""
+    """A run's name from its arguments, without what may grow: trials, and seeds after the first."""
     if arguments.archs is None:
         what = arguments.strategy + ("-one-per-class" if arguments.one_per_class else "")
     else:
@@ -244,6 +261,6 @@ def default_name(arguments: Arguments) -> str:
         arguments.protocol,
         arguments.recipe,
         what,
-        "-".join(map(str, arguments.seeds)),
+        str(arguments.seeds[0]),
     )
     return "_".join(parts)

@@ -7,51 +7,27 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from types import FrameType
 
 import pebble
 
-from nas_skeleton.errors import StoppedEarly
 from nas_skeleton.results.schema import FAILED
 from nas_skeleton.scheduling import worker
+from nas_skeleton.scheduling.signals import Signals
 from nas_skeleton.scheduling.worker import Assignment, Outcome
 from nas_skeleton.training.job import Job
 
-STOPPED_MESSAGE = "stopped by a signal; everything is saved: run the same command again"
 ATTEMPTS = 3  # how often a job whose worker died is tried in all
 POLL_S = 0.2
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-
-
-class Signals:
-    """Counts the signals that ask this process to stop: one stops cleanly, two at once."""
-
-    def __init__(self) -> None:
-        self.received = 0
-
-    @contextmanager
-    def handled(self) -> Iterator[Signals]:
-        """Handle the signals inside the block, and restore what handled them before."""
-        before = {number: signal.signal(number, self._handle) for number in SIGNALS}
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
-        self.received += 1
 
 
 def run_jobs(
     assignment: Assignment,
     jobs: Iterable[Job],
     workers: int,
+    signals: Signals,
     on_outcome: Callable[[Outcome], None],
 ) -> None:
     """Train all `jobs` in `workers` processes; `on_outcome` hears of each as it ends.
@@ -60,14 +36,12 @@ def run_jobs(
         StoppedEarly: a signal came; running trainings wrote checkpoints.
         InputError: the data changed or the disk is full; running trainings wrote checkpoints.
     """
-    with Signals().handled() as signals:
-        pool = _Pool(assignment, workers)
-        try:
-            _feed(pool, iter(jobs), workers, signals, on_outcome)
-        finally:
-            pool.end(at_once=signals.received > 1)
-    if signals.received:
-        raise StoppedEarly(STOPPED_MESSAGE)
+    pool = _Pool(assignment, workers)
+    try:
+        _feed(pool, iter(jobs), workers, signals, on_outcome)
+    finally:
+        pool.end(at_once=signals.received > 1)
+    signals.check()
 
 
 def _feed(
@@ -100,9 +74,10 @@ def _feed(
                 if attempt < ATTEMPTS:
                     running[pool.submit(job)] = (job, attempt + 1)
                     continue
-                why = getattr(error, "exitcode", None)
-                code = f", exit code {why}" if why is not None else ""
-                outcome = Outcome(job, FAILED, error=f"worker died {attempt} times{code}")
+                exitcode = getattr(error, "exitcode", None)
+                code = "" if exitcode is None else f", exit code {exitcode}"
+                why = f"worker died {attempt} times{code}"
+                outcome = Outcome(job, FAILED, error=why, worker_died=True)
             if outcome.status != worker.STOPPED:
                 on_outcome(outcome)
 
@@ -124,7 +99,7 @@ class _Pool:
             self._pool.stop()  # type: ignore[no-untyped-call]
             self._pool.join()
             self._pool = self._start()
-        return self._pool.submit(worker.train, None, self._assignment, job)
+        return self._pool.submit(worker.work, None, self._assignment, job)
 
     def ask_to_stop(self) -> None:
         """Let running trainings write their checkpoints and end."""

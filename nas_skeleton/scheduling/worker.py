@@ -6,19 +6,18 @@ reaches the parent as an ordinary error. A worker whose parent is gone stops at 
 
 from __future__ import annotations
 
-import functools
 import os
-import signal
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.synchronize import Event
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
+from nas_skeleton.scheduling import signals
 from nas_skeleton.training.job import Job
 
 if TYPE_CHECKING:
-    import torch
-
     from nas_skeleton.results.run import Run
     from nas_skeleton.results.store import ResultWriter
     from nas_skeleton.skeletons.store import Dataset
@@ -40,7 +39,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the parent hears about a job; the row itself is already in the store.
+    """What the parent hears about a job; the row is already in the store, unless its worker died.
 
     `valid_top1` is in [0, 1], None where there is no validation set or no finished training.
     """
@@ -50,23 +49,21 @@ class Outcome:
     valid_top1: float | None = None
     train_time_s: float = 0.0
     error: str = ""
+    worker_died: bool = False
 
 
 STOPPED = "stopped"  # an outcome that is no row: the checkpoint goes on another time
 
 _stop: Event | None = None
 _parent = 0
+_place: Workplace | None = None
 
 
 def initialise(stop: Event, parent: int) -> None:
-    """Set up this process as a worker: one thread, signals left to the parent."""
-    import torch
-
+    """Set up this process as a worker; signals are left to the parent."""
     global _stop, _parent
     _stop, _parent = stop, parent
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signals.ignore()
 
 
 def asked_to_stop() -> bool:
@@ -84,6 +81,13 @@ class Workplace:
     task: Task
     writer: ResultWriter
 
+    def row(self, outcome: Outcome) -> dict[str, Any]:
+        """The columns of an outcome's row that need no measuring."""
+        from nas_skeleton.results import schema
+
+        identity = schema.identity_columns(outcome.job, self.space, self.cost(outcome.job))
+        return {**identity, "status": outcome.status, "error": outcome.error or None}
+
     def cost(self, job: Job) -> Cost:
         """Parameters and MACs of the job's network."""
         recipe = self.space.card.recipe(job.recipe)
@@ -93,54 +97,74 @@ class Workplace:
         )
 
 
-@functools.lru_cache(maxsize=1)
-def open_workplace(assignment: Assignment) -> Workplace:
-    """Load space and data of a run, once per process.
+def open_workplace(
+    run: Run, space: Space, dataset: Dataset, device: Literal["cpu", "cuda"]
+) -> Workplace:
+    """Encode the data for a run, on the device.
 
     Raises:
-        InputError: the data or a card changed since the run was started.
+        InputError: the data or a card is not what the run was started with.
     """
     import torch
 
     from nas_skeleton.errors import InputError
-    from nas_skeleton.results.run import open_run
     from nas_skeleton.results.store import ResultWriter
-    from nas_skeleton.skeletons.store import load_dataset
-    from nas_skeleton.spaces import load_space
     from nas_skeleton.training.task import build_task
 
-    run = open_run(assignment.run)
     arguments = run.arguments
-    space = load_space(arguments.space)
-    dataset = load_dataset(arguments.dataset)
-    recipe = space.card.recipe(arguments.recipe)
     if dataset.split_fingerprint(arguments.protocol) != arguments.fingerprint:
-        raise InputError(f"data set {arguments.dataset!r} changed while run {run.name!r} was going")
+        raise InputError(f"data set {arguments.dataset!r} is not the one of run {run.name!r}")
     if space.card.recipe_hash(arguments.recipe) != arguments.recipe_hash:
-        raise InputError(f"the card of {arguments.space!r} changed while {run.name!r} was going")
+        raise InputError(f"the card of {arguments.space!r} is not the one of run {run.name!r}")
+    recipe = space.card.recipe(arguments.recipe)
     task = build_task(space.card, recipe, dataset, arguments.protocol)
-    device: torch.device = torch.device(assignment.device)
-    return Workplace(run, space, dataset, task.to(device), ResultWriter(run.results_folder))
+    return Workplace(
+        run, space, dataset, task.to(torch.device(device)), ResultWriter(run.results_folder)
+    )
+
+
+def work(assignment: Assignment, job: Job) -> Outcome:
+    """Train one job in this worker, which opens its workplace at the first one.
+
+    Raises:
+        InputError: the data or a card changed, or the disk is full or read-only.
+    """
+    from nas_skeleton.results.run import open_run
+    from nas_skeleton.skeletons.store import load_dataset
+    from nas_skeleton.spaces import load_space
+
+    global _place
+    if _place is None:
+        run = open_run(assignment.run)
+        space = load_space(run.arguments.space)
+        dataset = load_dataset(run.arguments.dataset)
+        _place = open_workplace(run, space, dataset, assignment.device)
+    return train(_place, assignment, job, should_stop=asked_to_stop)
 
 
 def train(
+    place: Workplace,
     assignment: Assignment,
     job: Job,
+    *,
+    should_stop: Callable[[], bool],
     on_epoch: Callable[[EpochRecord], None] = lambda _: None,
-    should_stop: Callable[[], bool] = asked_to_stop,
 ) -> Outcome:
     """Train one job and store its row, in a worker or in any other process.
 
+    An error in the training itself becomes a failed row with the place it came from: other jobs go
+    on.
+
     Raises:
-        InputError: the data changed, or the disk is full or read-only.
+        InputError: a checkpoint cannot be used, or the disk is full or read-only.
+        OSError: the same, where the system says it.
     """
+    from nas_skeleton.errors import InputError
     from nas_skeleton.results import schema
     from nas_skeleton.training.engine import train_job
     from nas_skeleton.training.loop import Diverged, Stopped
 
-    place = open_workplace(assignment)
     checkpoint_path = place.run.checkpoint_path(job.key)
-    row = schema.identity_columns(job, place.space, place.cost(job))
     try:
         measured = train_job(
             job,
@@ -155,14 +179,22 @@ def train(
     except Stopped:
         return Outcome(job, STOPPED)
     except Diverged as error:
-        place.writer.append({**row, "status": schema.DIVERGED, "error": str(error)})
-        checkpoint_path.unlink(missing_ok=True)
-        return Outcome(job, schema.DIVERGED, error=str(error))
-    place.writer.append(
-        {**row, **schema.measured_columns(measured)},
-        schema.curve_json(measured.curve),
-        measured.predictions,
-    )
+        outcome = Outcome(job, schema.DIVERGED, error=str(error))
+    except (InputError, OSError):
+        raise
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+        outcome = Outcome(job, schema.FAILED, error=" ".join(text.split()))
+    else:
+        valid = measured.final.accuracy.get("valid")
+        outcome = Outcome(job, schema.DONE, valid.top1 if valid else None, measured.train_time_s)
+        place.writer.append(
+            {**place.row(outcome), **schema.measured_columns(measured)},
+            schema.curve_json(measured.curve),
+            measured.predictions,
+        )
+    if outcome.status != schema.DONE:
+        place.writer.append(place.row(outcome))
     checkpoint_path.unlink(missing_ok=True)
-    valid = measured.final.accuracy.get("valid")
-    return Outcome(job, schema.DONE, valid.top1 if valid else None, measured.train_time_s)
+    return outcome

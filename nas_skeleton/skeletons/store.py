@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ class Dataset:
         """Class names; a label is an index into them."""
         return self.card.classes
 
-    @property
+    @cached_property
     def ids(self) -> tuple[str, ...]:
         """Clip ids in the order of the store."""
         return tuple(clip.id for clip in self.header.clips)
@@ -103,13 +104,31 @@ class Dataset:
         """
         return split_clips(self.card, protocol, subjects=self.subjects, labels=self.labels)
 
+    def content_sha256(self) -> str:
+        """SHA-256, in hex, of the coordinates as they are on the disk now."""
+        with (self.folder / ARRAY).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def verify(self) -> None:
+        """Read all coordinates once and compare them with what was written.
+
+        Raises:
+            InputError: they changed since.
+        """
+        if self.content_sha256() != self.header.content_sha256:
+            raise InputError(
+                f"{self.folder / ARRAY}: changed since it was prepared; run "
+                f"`python -m nas_skeleton.data prepare {self.name}`"
+            )
+
     def split_fingerprint(self, protocol: str | None = None) -> str:
-        """SHA-256, in hex, of the clips and of which of them are in which part of a protocol.
+        """SHA-256, in hex, of coordinates and labels, and of who is in which part of a protocol.
 
         Whoever changes the subjects of a protocol in the card gets another one; the protocol's name
         and note do not count.
         """
-        digest = hashlib.sha256(self.fingerprint.encode())
+        digest = hashlib.sha256(f"{self.fingerprint}:{self.header.content_sha256}".encode())
+        digest.update(self.labels.tobytes())
         for part, clips in sorted(self.split(protocol).items()):
             digest.update(f"{part}:{','.join(map(str, clips))};".encode())
         return digest.hexdigest()
@@ -233,11 +252,17 @@ def _open(card: DatasetCard, folder: Path, header: Header, way_out: str) -> Data
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); {way_out}") from None
     clips = header.clips
+    layout = get_layout(card.layout)
+    if (header.joints, header.bodies) != (len(layout.joints), card.bodies):
+        raise InputError(
+            f"{folder / HEADER}: {header.joints} joints and {header.bodies} bodies do not fit the "
+            f"card; {way_out}"
+        )
     return Dataset(
         card,
         header,
         folder,
-        get_layout(card.layout),
+        layout,
         labels=np.array([clip.label for clip in clips], dtype=np.int64),
         subjects=np.array([clip.subject for clip in clips], dtype=np.int64),
         lengths=np.array([clip.length for clip in clips], dtype=np.int64),

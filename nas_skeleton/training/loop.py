@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nas_skeleton.errors import InputError
 from nas_skeleton.network.initialise import derive_seed
 from nas_skeleton.spaces.card import Recipe
 from nas_skeleton.training import checkpoint
@@ -131,7 +132,7 @@ class Trainer:
         if self.epoch % self.recipe.evaluate_every and self.epoch != self.recipe.epochs:
             return
         accuracy = {
-            split: measure(scores(self.network, self.task, split), self.task.part(split)[1])
+            split: measure(scores(self.network, self.task, split), self.task.labels_of(split))
             for split in self.task.splits
         }
         record = EpochRecord(self.epoch, rate, train_loss, accuracy)
@@ -167,13 +168,20 @@ class Trainer:
         state = checkpoint.load(self.checkpoint_path, self.key) if self.checkpoint_path else None
         if state is None:
             return
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.epoch, self.step = state["epoch"], state["step"]
-        self.loss_sum, self.train_time_s = state["loss_sum"], state["train_time_s"]
-        for record in state["curve"]:
-            accuracy = {split: Accuracy(**values) for split, values in record["accuracy"].items()}
-            self.curve.append(EpochRecord(**{**record, "accuracy": accuracy}))
+        try:
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.epoch, self.step = state["epoch"], state["step"]
+            self.loss_sum, self.train_time_s = state["loss_sum"], state["train_time_s"]
+            for record in state["curve"]:
+                parts = record["accuracy"].items()
+                accuracy = {split: Accuracy(**values) for split, values in parts}
+                self.curve.append(EpochRecord(**{**record, "accuracy": accuracy}))
+        except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"{self.checkpoint_path}: its contents do not fit this training "
+                f"({type(error).__name__}): remove it and run the same command again"
+            ) from None
 
 
 def learning_rate(recipe: Recipe, epoch: int) -> float:

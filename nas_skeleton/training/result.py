@@ -48,7 +48,6 @@ class Measured:
     engine: str
     device: str
     precision: str
-    note: str = ""
 
     @property
     def final(self) -> EpochRecord:

@@ -36,6 +36,10 @@ class Task:
             self.layout,
         )
 
+    def labels_of(self, split: str) -> Tensor:
+        """Labels of one split."""
+        return self.labels[self.splits[split]]
+
     def part(self, split: str) -> tuple[Tensor, Tensor]:
         """Inputs and labels of one split."""
         ids = self.splits[split]

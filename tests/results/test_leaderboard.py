@@ -62,9 +62,9 @@ def test_unfinished_trainings_do_not_count():
 def test_text_names_split_seeds_and_noise():
     text = format_leaderboard(board((1, 7, 0.5, 0.5, 1), (2, 7, 0.52, 0.5, 1)))
     assert "validation top-1 (100 clips), 1 seed" in text
-    assert "52.0 ± 5.0" in text  # binomial: sqrt(.52 * .48 / 100)
-    assert "noise over seeds is unknown" in text
-    assert "2 of 2 architectures lie within one standard error" in text
+    assert "52.0 ± 5.0" in text  # close to sqrt(.52 * .48 / 100)
+    assert "unknown with one seed" in text
+    assert "At least 2 of 2 architectures cannot be told apart" in text
 
 
 def test_with_several_seeds_the_spread_is_theirs():
@@ -76,3 +76,28 @@ def test_with_several_seeds_the_spread_is_theirs():
 
 def test_no_finished_training_is_said():
     assert "No finished training" in format_leaderboard(board((1, 7, 0.5, 0.5, 1, schema.FAILED)))
+
+
+def test_a_seed_that_diverged_does_not_help_its_architecture():
+    lucky = [(1, 7, 0.99, 0.5, 1), (1, 8, None, None, 1, schema.DIVERGED)]
+    steady = [(2, 7, 0.6, 0.5, 1), (2, 8, 0.7, 0.5, 1)]
+    unequal = board(*lucky, *steady)
+    assert unequal.table["arch_index"].tolist() == [2, 1]
+    text = format_leaderboard(unequal)
+    assert "99.0 ± n/a" in text
+    assert "fewer finished seeds" in text
+
+
+def test_perfect_accuracy_is_not_without_noise():
+    assert board((1, 7, 1.0, 0.5, 1)).noise("valid")[0] == pytest.approx(0.005, abs=0.001)
+
+
+def test_copies_are_not_ranked():
+    table = board((1, 7, 0.5, 0.5, 1), (2, 7, 0.5, 0.5, 1, schema.COPIED)).table
+    assert table["arch_index"].tolist() == [1]
+
+
+def test_clearly_worse_architectures_are_told_apart():
+    # Two standard errors of a difference at 0.9 and 100 clips: 2 * sqrt(2) * 0.03 = 0.085.
+    near = board((1, 7, 0.9, 0.5, 1), (2, 7, 0.83, 0.5, 1), (3, 7, 0.7, 0.5, 1))
+    assert near.near_best() == 2

@@ -22,6 +22,8 @@ def test_example_of_shrout_and_fleiss():
     assert found.single == pytest.approx(0.17, abs=0.005)
     assert found.mean == pytest.approx(0.44, abs=0.005)
     assert (found.architectures, found.seeds) == (6, 4)
+    # Their interval for ICC(1,1), worked from F = 1.79 on 5 and 18 degrees of freedom.
+    assert (found.low, found.high) == pytest.approx((-0.13, 0.72), abs=0.01)
 
 
 def test_recovers_the_share_it_was_simulated_with():

@@ -4,10 +4,27 @@ from dataclasses import replace
 import pytest
 
 from nas_skeleton.errors import InputError
-from nas_skeleton.results.run import Arguments, Clips, DataFacts, open_run, run_names, start_run
+from nas_skeleton.results.run import Arguments, Clips, DataFacts, open_run, plan_run, run_names
 
-ARGUMENTS = Arguments("nb201", "utdmhad", "f", "thesis", "quick", "h", "random", [777], trials=4)
+ARGUMENTS = Arguments(
+    space="nb201",
+    dataset="utdmhad",
+    protocol="thesis",
+    recipe="quick",
+    strategy="random",
+    seeds=[777],
+    fingerprint="f",
+    recipe_hash="h",
+    trials=4,
+)
 DATA = DataFacts(["a", "b"], 20, 1, {"valid": Clips(["c1"], [0]), "test": Clips(["c2"], [1])})
+
+
+def start_run(name, arguments, data):
+    """Plan a run and write it down."""
+    run = plan_run(name, arguments, data)
+    run.write()
+    return run
 
 
 @pytest.fixture(autouse=True)
@@ -23,15 +40,38 @@ def test_a_run_is_found_again_with_its_arguments_and_data():
     assert run_names() == ["mine"]
 
 
-def test_the_same_arguments_continue_and_more_trials_extend():
+def test_a_planned_run_leaves_no_trace_before_it_is_written(folder):
+    plan_run("mine", ARGUMENTS, DATA)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        ({"trials": 9}, {"trials": 9}),
+        ({"trials": 2}, {"trials": 4}),
+        ({"trials": None}, {"trials": None}),
+        ({"seeds": [777, 888]}, {"seeds": [777, 888]}),
+    ],
+)
+def test_trials_and_seeds_may_grow_and_never_shrink(change, kept):
     start_run("mine", ARGUMENTS, DATA)
-    assert start_run("mine", replace(ARGUMENTS, trials=9), DATA).arguments.trials == 9
-    assert open_run("mine").arguments.trials == 9
+    asked = start_run("mine", replace(ARGUMENTS, **change), DATA)
+    assert asked.arguments == replace(ARGUMENTS, **change)
+    assert open_run("mine").arguments == replace(ARGUMENTS, **kept)
+    start_run("mine", ARGUMENTS, DATA)
+    assert open_run("mine").arguments == replace(ARGUMENTS, **kept)
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"seeds": [888]}, {"recipe_hash": "x"}, {"fingerprint": "x"}, {"strategy": "exhaustive"}],
+    [
+        {"seeds": [888]},
+        {"engine": "reference"},
+        {"recipe_hash": "x"},
+        {"fingerprint": "x"},
+        {"strategy": "exhaustive"},
+    ],
 )
 def test_other_arguments_are_refused_and_named(change):
     start_run("mine", ARGUMENTS, DATA)
@@ -55,7 +95,17 @@ def test_unknown_run_lists_the_known_ones():
         open_run("other")
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"format": 99}', '{"format": 1, "space": 3}'])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "",
+        "{",
+        "[]",
+        '{"format": 99}',
+        '{"format": 1, "space": 3}',
+        '{"format": 1, "trials": "many"}',
+    ],
+)
 def test_damaged_run_file_is_one_line(folder, damage):
     start_run("mine", ARGUMENTS, DATA)
     (folder / "runs/mine/run.json").write_text(damage)

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from nas_skeleton.errors import InputError
 from nas_skeleton.skeletons.store import load_dataset
 from nas_skeleton.spaces import load_space
+from nas_skeleton.spaces.liveness import Role, roles
 from nas_skeleton.training import checkpoint
 from nas_skeleton.training.engine import train_job
 from nas_skeleton.training.job import Job
@@ -98,16 +100,34 @@ def test_engines_agree_in_float64(place):
     assert fast.curve[-1].accuracy == reference.curve[-1].accuracy
 
 
-def test_checkpoints_of_one_engine_are_continued_by_the_other(place, tmp_path):
-    space, task, job = place
-    task = task.to(torch.device("cpu"), torch.float64)
+def test_checkpoint_of_another_engine_is_not_used(place, tmp_path):
+    space, task, _ = place
+    dead = next(i for i in range(100) if Role.DEAD in roles(space.cell(i)))
+    job = job_for(load_dataset("synthetic"), arch=dead)
     path = tmp_path / "checkpoint.pt"
-    calls = iter(range(1, 1000))
     with pytest.raises(Stopped):
-        train_job(job, space, task, checkpoint_path=path, should_stop=lambda: next(calls) == 7)
+        train_job(job, space, task, checkpoint_path=path, should_stop=lambda: True)
     rest = train_job(job, space, task, engine="reference", checkpoint_path=path)
-    whole = train_job(job, space, task)
-    assert rest.final.train_loss == pytest.approx(whole.final.train_loss, abs=1e-9)
+    assert same(rest, train_job(job, space, task, engine="reference"))
+
+
+def test_checkpoint_that_does_not_fit_is_one_line(place, tmp_path):
+    space, task, job = place
+    path = tmp_path / "checkpoint.pt"
+    checkpoint.save(path, f"{job.key}/fast", {"network": {}, "optimizer": {}})
+    with pytest.raises(InputError, match=r"checkpoint\.pt.*remove it"):
+        train_job(job, space, task, checkpoint_path=path)
+
+
+def test_the_number_of_threads_of_the_caller_does_not_matter(place):
+    space, task, job = place
+    one = train_job(job, space, task)
+    torch.set_num_threads(2)
+    try:
+        assert same(train_job(job, space, task), one)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_accuracy_is_measured_when_the_recipe_asks_and_after_the_last_epoch(place):

@@ -78,3 +78,12 @@ def test_twelve_epochs_on_the_thesis_image_reach_the_reference_point(utdmhad):
     assert (
         mean_test_accuracy(utdmhad, "image", seeds=(777,), epochs=12, channels=16, frames=68) > 0.37
     )
+
+
+@pytest.mark.slow
+def test_default_recipe_trains_a_residual_cell_well(utdmhad):
+    # conv 3x3 beside a skip, the best of the README's leaderboard: 0.835 there.
+    space = load_space("nb201")
+    task = build_task(space.card, space.card.recipe("quick"), utdmhad, "thesis")
+    job = Job("nb201", 13550, "utdmhad", utdmhad.fingerprint, "thesis", "quick", "", 777)
+    assert train_job(job, space, task).final.accuracy["test"].top1 > 0.75

@@ -1,0 +1,47 @@
+"""Signals that ask a command to stop: one lets it save everything, two end it at once."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from nas_skeleton.errors import StoppedEarly
+
+# Ctrl-C, a scheduler's end of time, a closed terminal, and the warning clusters send before it.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
+
+class Signals:
+    """Counts the signals that ask this process to stop."""
+
+    def __init__(self) -> None:
+        self.received = 0
+
+    @contextmanager
+    def handled(self) -> Iterator[Signals]:
+        """Handle the signals inside the block, and restore what handled them before."""
+        before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Raise `StoppedEarly` if a signal came."""
+        if self.received:
+            raise StoppedEarly(
+                "stopped by a signal: finished trainings are stored, others have a checkpoint; run "
+                "the same command again to go on"
+            )
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        self.received += 1
+
+
+def ignore() -> None:
+    """Leave all of them to another process: a worker hears from its parent when to stop."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
