@@ -159,7 +159,7 @@ def is_running(pid):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_one_signal_to_the_whole_group_saves_everything_and_exits_75(command, workdir, number):
     slow = workdir / "search_spaces/tiny.toml"
-    slow.write_text(slow.read_text().replace("epochs = 3", "epochs = 30"))
+    slow.write_text(slow.read_text().replace("epochs = 3", "epochs = 12"))
     with started(workdir, *SEARCH, "--trials", "100") as process:
         wait_for_rows(process, 1)
         os.killpg(process.pid, number)

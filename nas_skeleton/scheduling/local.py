@@ -64,22 +64,31 @@ def _feed(
         done, _ = wait(running, timeout=POLL_S, return_when=FIRST_COMPLETED)
         if signals.received:
             pool.ask_to_stop()
+        if not pool.alive:  # then no future that is still open will ever be done
+            done = set(running)
         for future in done:
             job, attempt = running.pop(future)
-            try:
-                outcome = future.result()
-            except (pebble.ProcessExpired, BrokenProcessPool) as error:
-                if signals.received:
-                    continue
-                if attempt < ATTEMPTS:
-                    running[pool.submit(job)] = (job, attempt + 1)
-                    continue
-                exitcode = getattr(error, "exitcode", None)
-                code = "" if exitcode is None else f", exit code {exitcode}"
-                why = f"worker died {attempt} times{code}"
-                outcome = Outcome(job, FAILED, error=why, worker_died=True)
-            if outcome.status != worker.STOPPED:
+            outcome = _outcome(future, job, attempt)
+            if outcome.worker_died and signals.received:
+                continue
+            if outcome.worker_died and attempt < ATTEMPTS:
+                running[pool.submit(job)] = (job, attempt + 1)
+            elif outcome.status != worker.STOPPED:
                 on_outcome(outcome)
+
+
+def _outcome(future: Future[Outcome], job: Job, attempt: int) -> Outcome:
+    """What became of a job: what its worker says, or that it died."""
+    exitcode = None
+    try:
+        if future.done():
+            return future.result()
+    except pebble.ProcessExpired as error:
+        exitcode = error.exitcode
+    except BrokenProcessPool:
+        pass
+    code = "" if exitcode is None else f", exit code {exitcode}"
+    return Outcome(job, FAILED, error=f"worker died {attempt} times{code}", worker_died=True)
 
 
 class _Pool:
@@ -95,11 +104,16 @@ class _Pool:
 
     def submit(self, job: Job) -> Future[Outcome]:
         """Queue `job` for the next free worker."""
-        if not self._pool.active:  # all workers died before they had taken a job
+        if not self.alive:
             self._pool.stop()  # type: ignore[no-untyped-call]
             self._pool.join()
             self._pool = self._start()
         return self._pool.submit(worker.work, None, self._assignment, job)
+
+    @property
+    def alive(self) -> bool:
+        """Whether pebble still looks after the workers: not if all died before taking a job."""
+        return bool(self._pool.active)
 
     def ask_to_stop(self) -> None:
         """Let running trainings write their checkpoints and end."""
