@@ -81,7 +81,8 @@ def _read(path: Path, model: type[CardT]) -> CardT:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelled key is both unknown and missing: the first says more.
+        first = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
         key = ".".join(str(part) for part in first["loc"])
         what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
         raise InputError(f"{path}: {key}: {what}") from None

@@ -44,6 +44,14 @@ def run(command: click.Command) -> NoReturn:
         _fail(str(error), STOPPED)
     except InputError as error:
         _fail(str(error), BAD_INPUT)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("nas_skeleton"):
+            raise
+        _fail(
+            f"{error.name} is not installed in {sys.executable}: use .venv/bin/python, which "
+            "`make search` sets up, or run `pip install .`",
+            BAD_INPUT,
+        )
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise

@@ -53,7 +53,8 @@ def show(run: str, top: int, as_json: bool, figure: Path | None) -> None:
     if figure:
         from nas_skeleton.analysis.figures import save_run_figure
 
-        save_run_figure(board, space, figure)
+        save_run_figure(board, space, figure, title=opened.name)
+        click.echo(f"figure: {figure}", err=True)
     if as_json:
         table = board.table.head(top).astype(object)
         cli.print_json(

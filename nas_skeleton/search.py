@@ -175,6 +175,8 @@ def _plan(campaign: Campaign, jobs: list[Job], forecasts: list[float]) -> str:
     archs = len({job.arch_index for job in campaign.jobs})
     clips = ", ".join(f"{len(split[part])} {part}" for part in ("train", "valid", "test"))
     done = len(campaign.jobs) - len(jobs)
+    begun = sum(campaign.run.checkpoint_path(job.key).exists() for job in jobs)
+    seeds = f"{len(arguments.seeds)} seed" + "s" * (len(arguments.seeds) > 1)
     seconds = sum(forecasts) / min(means.workers, max(1, len(jobs)))
     where = f"{means.workers} {means.device} worker" + "s" * (means.workers > 1)
     lines = [
@@ -183,8 +185,10 @@ def _plan(campaign: Campaign, jobs: list[Job], forecasts: list[float]) -> str:
         f"Recipe     {arguments.recipe} ({arguments.recipe_hash}): {recipe.epochs} epochs, "
         f"C={recipe.channels}, N={recipe.cells_per_stage}, {recipe.frames} frames, batch "
         f"{recipe.batch_size}, learning rate {recipe.learning_rate:g}",
-        f"Plan       {archs} architectures ({arguments.strategy}) x {len(arguments.seeds)} seeds = "
-        f"{len(campaign.jobs)} trainings, {done} done, {len(jobs)} to do",
+        f"Plan       {archs} architectures ({arguments.strategy}) x {seeds} = "
+        f"{len(campaign.jobs)} trainings, {done} done, {len(jobs)} to do"
+        + f" ({begun} of them begun)"
+        * (begun > 0),
     ]
     if jobs:
         lines.append(f"Time       about {duration(seconds)} on {where} (from a short calibration)")

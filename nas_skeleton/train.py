@@ -78,7 +78,6 @@ def main(
         return cli.COMPLETE
 
     from nas_skeleton.results import schema
-    from nas_skeleton.results.leaderboard import format_leaderboard
     from nas_skeleton.scheduling.campaign import choose_means, start_campaign
     from nas_skeleton.scheduling.signals import Signals
 
@@ -105,9 +104,9 @@ def main(
             click.echo(f"{outcome.status}: {outcome.error}", err=True)
     else:
         click.echo("already trained")
-    rows = campaign.run.rows()
-    click.echo(f"\n{format_leaderboard(campaign.leaderboard())}")
-    return cli.COMPLETE if (rows["status"] == schema.DONE).all() else cli.SOME_FAILED
+    click.echo(f"\nstored: python -m nas_skeleton.runs show {campaign.run.name}")
+    done = (campaign.run.rows()["status"] == schema.DONE).all()
+    return cli.COMPLETE if done else cli.SOME_FAILED
 
 
 def _epoch_line(record: EpochRecord) -> str:

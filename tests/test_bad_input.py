@@ -66,6 +66,7 @@ def test_bad_arguments_are_one_line(command, arguments, parts):
     ("old", "new", "parts"),
     [
         ("epochs = 3", "epochs = 3\nepoch = 4", ("tiny.toml", "recipes.tiny.epoch", "unknown key")),
+        ("epochs = 3", "epoch = 3", ("tiny.toml", "recipes.tiny.epoch:", "unknown key")),
         ("epochs = 3", 'epochs = "3"', ("tiny.toml", "recipes.tiny.epochs", "integer")),
         ("epochs = 3", "epochs = 0", ("tiny.toml", "recipes.tiny.epochs", "greater than 0")),
         ("epochs = 3", "", ("tiny.toml", "recipes.tiny.epochs", "required")),

@@ -75,7 +75,7 @@ def children_of(pid):
 def test_search_trains_ranks_and_says_on_which_split(command):
     done = command("search", *SEARCH)
     assert done.returncode == 0, done.stderr
-    assert "6 architectures (random) x 1 seeds = 6 trainings, 0 done, 6 to do" in done.stdout
+    assert "6 architectures (random) x 1 seed = 6 trainings, 0 done, 6 to do" in done.stdout
     assert "Time       about" in done.stdout
     assert "Best 6 of 6 architectures by validation top-1 (108 clips), 1 seed" in done.stdout
     assert "6/6 trainings" in done.stderr
@@ -166,6 +166,7 @@ def test_one_signal_to_the_whole_group_saves_everything_and_exits_75(command, wo
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 75, output
     assert "run the same command again" in output
+    assert "Stopping: running trainings are saved first" in output
     assert "Best" in output
     assert list((workdir / f"runs/{NAME}/checkpoints").glob("*.pt"))
     finished = len(table())

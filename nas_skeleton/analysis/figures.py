@@ -63,7 +63,7 @@ def draw_cell(axes: Axes, cell: Cell, title: str = "") -> None:
     axes.axis("off")
 
 
-def save_run_figure(board: Leaderboard, space: Space, path: Path) -> None:
+def save_run_figure(board: Leaderboard, space: Space, path: Path, title: str = "") -> None:
     """Draw accuracy against MACs for all architectures of a run, and its best cell.
 
     Raises:
@@ -77,13 +77,13 @@ def save_run_figure(board: Leaderboard, space: Space, path: Path) -> None:
 
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     scatter, drawing = figure.subplots(1, 2, width_ratios=[1.25, 1])
+    figure.suptitle(title, fontsize="medium")
     split = "valid" if board.ranked_by else "test"
     _draw_accuracies(scatter, board, split)
     if board.ranked_by:
         best = board.table.iloc[0]
         index = int(best["arch_index"])
-        title = f"best by validation: #{index}"
-        draw_cell(drawing, space.cell(index), title)
+        draw_cell(drawing, space.cell(index), f"best by validation (circled): #{index}")
     else:
         drawing.axis("off")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def _draw_accuracies(axes: Axes, board: Leaderboard, split: str) -> None:
     name = "validation" if split == "valid" else "test"
     axes.set(
         xlabel="MACs per clip (millions)",
-        ylabel=f"{name} top-1 (%), bars: {what}",
-        title=f"{len(table)} architectures",
+        ylabel=f"{name} top-1 (%)",
+        title=f"{len(table)} architectures (bars: {what})",
     )
     axes.grid(alpha=0.3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -17,6 +17,7 @@ from nas_skeleton.spaces.card import Recipe, SpaceCard
 from nas_skeleton.spaces.cell import Cell
 
 if TYPE_CHECKING:
+    from nas_skeleton.skeletons.store import Dataset
     from nas_skeleton.spaces import Space
 
 
@@ -48,14 +49,20 @@ def candidate_network(
 
 
 def build_network(
-    space: str | Space, arch: int | str, *, dataset: Any, recipe: str | None = None, seed: int
+    space: str | Space,
+    arch: int | str,
+    *,
+    dataset: str | Dataset,
+    recipe: str | None = None,
+    seed: int,
 ) -> CandidateNetwork:
     """A candidate as a `torch.nn.Module`, `(N, C, T, V, M)` to class scores `(N, classes)`.
 
     Args:
         space: name of a space's card, or what `load_space` returned.
         arch: index or architecture string.
-        dataset: what `load_dataset` returned; gives the layout and the number of classes.
+        dataset: name of a data set's card, or what `load_dataset` returned; gives the layout and
+            the number of classes.
         recipe: name of a recipe of the card, which sets width and depth.
         seed: the weights depend on it and on nothing else. A training of a search derives its own
             from its whole identity, so this is not the start of the training with that seed.
@@ -63,8 +70,10 @@ def build_network(
     Raises:
         InputError: unknown space, architecture or recipe.
     """
+    from nas_skeleton.skeletons.store import load_dataset
     from nas_skeleton.spaces import load_space
 
+    dataset = load_dataset(dataset) if isinstance(dataset, str) else dataset
     space = load_space(space) if isinstance(space, str) else space
     network = candidate_network(
         space.card,

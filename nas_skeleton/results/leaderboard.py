@@ -166,6 +166,8 @@ def _footnotes(board: Leaderboard) -> list[str]:
         notes.append("Each row stands for its functional class; `runs collect` writes the copies.")
     if board.table["seeds"].min() < board.max_seeds:
         notes.append("Architectures with fewer finished seeds than others are ranked behind them.")
+    if board.max_seeds > 1 and not board.reliability:
+        notes.append("Too few architectures with several seeds to tell signal from noise (ICC).")
     if board.reliability:
         shares = ", ".join(
             f"{split} {value.single:.2f} [{value.low:.2f}, {value.high:.2f}]"

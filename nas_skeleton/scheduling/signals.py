@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,10 @@ class Signals:
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         self.received += 1
+        if self.received == 1:  # os.write: a handler may interrupt anything, a print too
+            os.write(
+                2, b"\nStopping: running trainings are saved first; once more stops at once.\n"
+            )
 
 
 def ignore() -> None:

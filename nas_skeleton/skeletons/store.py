@@ -31,7 +31,7 @@ Announce = Callable[[str], None]
 """Called with a line for the user."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """A prepared data set, opened for reading; coordinates stay on disk until they are used.
 
@@ -55,6 +55,12 @@ class Dataset:
     subjects: NDArray[np.int64]
     lengths: NDArray[np.int64]
     _numbers: NDArray[np.float32]
+
+    def __repr__(self) -> str:
+        return (
+            f"Dataset({self.name!r}, {len(self)} clips, {len(self.classes)} classes, "
+            f"{len(self.layout.joints)} joints)"
+        )
 
     @property
     def name(self) -> str:

@@ -1,0 +1,14 @@
+"""`python -m nas_skeleton`: which commands there are."""
+
+from __future__ import annotations
+
+COMMANDS = """\
+nas_skeleton is a set of commands; each has --help.
+
+  python -m nas_skeleton.search   train many architectures and rank them
+  python -m nas_skeleton.train    train or describe one architecture
+  python -m nas_skeleton.runs     list, show and collect results
+  python -m nas_skeleton.data     list, prepare, check and show data sets"""
+
+if __name__ == "__main__":
+    print(COMMANDS)
