@@ -13,10 +13,9 @@ import click
 from nas_skeleton import cli
 
 if TYPE_CHECKING:
-    from nas_skeleton.scheduling.campaign import Campaign, Device
+    from nas_skeleton.scheduling.campaign import Campaign, Device, EngineChoice
     from nas_skeleton.scheduling.signals import Signals
     from nas_skeleton.scheduling.worker import Outcome
-    from nas_skeleton.training.engine import EngineName
     from nas_skeleton.training.job import Job
 
 DEFAULT_TRIALS = 24
@@ -67,10 +66,11 @@ LARGEST_SEED = 2**63 - 1  # what the store's integers hold
 )
 @click.option(
     "--engine",
-    type=click.Choice(["fast", "reference"]),
-    default="fast",
+    type=click.Choice(["auto", "reference", "fast", "native", "cuda-graph", "packed"]),
+    default="auto",
     show_default=True,
-    help="fast, or the plain network that it is tested against; they differ in rounding only.",
+    help="What computes the networks; engines differ in speed and rounding only. auto: cuda-graph "
+    "on a GPU, else native, or fast where native cannot run.",
 )
 @click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="Rows to print.")
 @click.option(
@@ -94,7 +94,7 @@ def main(
     run_name: str | None,
     workers: str,
     device: Device,
-    engine: EngineName,
+    engine: EngineChoice,
     top: int,
     checkpoint_every: float,
     dry_run: bool,
@@ -119,10 +119,13 @@ def main(
 
         search_space = load_space(space)
         search_space.card.recipe(recipe)
+        means = choose_means(device, workers, engine, checkpoint_every)
+        if means.remark:
+            click.echo(means.remark, err=True)
         campaign = start_campaign(
             search_space,
             open_dataset(dataset),
-            choose_means(device, workers, engine, checkpoint_every),
+            means,
             recipe=recipe,
             protocol=protocol,
             strategy=strategy,
@@ -179,6 +182,7 @@ def _plan(campaign: Campaign, jobs: list[Job], forecasts: list[float]) -> str:
     seeds = f"{len(arguments.seeds)} seed" + "s" * (len(arguments.seeds) > 1)
     seconds = sum(forecasts) / min(means.workers, max(1, len(jobs)))
     where = f"{means.workers} {means.device} worker" + "s" * (means.workers > 1)
+    where += f", engine {means.engine}"
     lines = [
         f"Space      {arguments.space}: {campaign.space.card.title}",
         f"Data       {arguments.dataset}, protocol {arguments.protocol}: {clips} clips",
@@ -203,7 +207,8 @@ def _train(campaign: Campaign, jobs: list[Job], forecasts: list[float], signals:
     finished = campaign.run.rows()[["final_valid_top1", "arch_index"]].dropna()
     best = max(finished.itertuples(index=False, name=None), default=None)
     total = sum(forecasts)
-    under_way = campaign.means.workers * total / max(1, len(jobs)) / 2
+    together = campaign.means.workers * campaign.means.side_by_side
+    under_way = total * min(1.0, together / max(1, len(jobs))) / 2
     with closing(Progress("trainings", len(jobs), total, under_way)) as progress:
 
         def on_outcome(outcome: Outcome) -> None:
@@ -216,6 +221,8 @@ def _train(campaign: Campaign, jobs: list[Job], forecasts: list[float], signals:
                 if best
                 else ""
             )
+            if outcome.fallback:
+                note = f"#{arch} seed {outcome.job.seed} fell back from {outcome.fallback}"
             if outcome.error:
                 note = f"#{arch} seed {outcome.job.seed} {outcome.status}: {outcome.error}"
             progress.advance(expected[outcome.job.key], note)

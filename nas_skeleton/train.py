@@ -9,9 +9,8 @@ import click
 from nas_skeleton import cli
 
 if TYPE_CHECKING:
-    from nas_skeleton.scheduling.campaign import Device
+    from nas_skeleton.scheduling.campaign import Device, EngineChoice
     from nas_skeleton.spaces import Space
-    from nas_skeleton.training.engine import EngineName
     from nas_skeleton.training.result import EpochRecord
 
 
@@ -36,10 +35,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--engine",
-    type=click.Choice(["fast", "reference"]),
-    default="fast",
+    type=click.Choice(["auto", "reference", "fast", "native", "cuda-graph", "packed"]),
+    default="auto",
     show_default=True,
-    help="fast, or the plain network that it is tested against; they differ in rounding only.",
+    help="What computes the networks; engines differ in speed and rounding only. auto: cuda-graph "
+    "on a GPU, else native, or fast where native cannot run.",
 )
 @click.option("--describe", is_flag=True, help="Print parameters, MACs and shapes; do not train.")
 @click.option("--json", "as_json", is_flag=True, help="With --describe: print one JSON object.")
@@ -52,7 +52,7 @@ def main(
     seed: int,
     run_name: str | None,
     device: Device,
-    engine: EngineName,
+    engine: EngineChoice,
     describe: bool,
     as_json: bool,
 ) -> int:
@@ -81,10 +81,13 @@ def main(
     from nas_skeleton.scheduling.campaign import choose_means, start_campaign
     from nas_skeleton.scheduling.signals import Signals
 
+    means = choose_means(device, "1", engine)
+    if means.remark:
+        click.echo(means.remark, err=True)
     campaign = start_campaign(
         search_space,
         open_dataset(dataset),
-        choose_means(device, "1", engine),
+        means,
         recipe=recipe,
         protocol=protocol,
         strategy="given",
@@ -100,6 +103,8 @@ def main(
             outcome = campaign.execute_here(
                 jobs[0], signals, lambda record: click.echo(_epoch_line(record))
             )
+        if outcome.fallback:
+            click.echo(f"fell back from {outcome.fallback}", err=True)
         if outcome.error:
             click.echo(f"{outcome.status}: {outcome.error}", err=True)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -72,12 +73,32 @@ def prepared_synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def workdir(tmp_path: Path, prepared_synthetic: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder with the card `tiny` and the synthetic set already prepared."""
-    shutil.copytree(prepared_synthetic, tmp_path / "datasets" / "synthetic" / "prepared")
-    (tmp_path / "search_spaces").mkdir()
-    (tmp_path / "search_spaces" / "tiny.toml").write_text(TINY)
+    furnish(tmp_path, prepared_synthetic)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("NAS_SKELETON_DATA", raising=False)
     return tmp_path
+
+
+def furnish(folder: Path, prepared_synthetic: Path) -> None:
+    """Make `folder` a working folder with the card `tiny` and the synthetic set."""
+    shutil.copytree(prepared_synthetic, folder / "datasets" / "synthetic" / "prepared")
+    (folder / "search_spaces").mkdir()
+    (folder / "search_spaces" / "tiny.toml").write_text(TINY)
+
+
+def run_command(
+    folder: Path, module: str, *arguments: str, **options: object
+) -> subprocess.CompletedProcess[str]:
+    """`python -m nas_skeleton.MODULE` in `folder`."""
+    return subprocess.run(
+        [sys.executable, "-m", f"nas_skeleton.{module}", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        **options,  # type: ignore[call-overload]
+    )
 
 
 @pytest.fixture
@@ -85,14 +106,36 @@ def command(workdir: Path) -> Command:
     """`command("search", "--trials", "2")` runs `python -m nas_skeleton.search` in `workdir`."""
 
     def run(module: str, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", f"nas_skeleton.{module}", *arguments],
-            cwd=workdir,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-            **options,  # type: ignore[call-overload]
-        )
+        return run_command(workdir, module, *arguments, **options)
 
     return run
+
+
+@pytest.fixture
+def here(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """What `command` does, but in this process: no seconds until torch is imported."""
+    from nas_skeleton import cli
+
+    def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", [module, *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.run(importlib.import_module(f"nas_skeleton.{module}").main)
+        output = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return subprocess.CompletedProcess(arguments, ended.value.code, output.out, output.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def searched(
+    tmp_path_factory: pytest.TempPathFactory, prepared_synthetic: Path
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A folder `runs/` with one finished search of six trainings, and what the search printed."""
+    folder = tmp_path_factory.mktemp("searched")
+    furnish(folder, prepared_synthetic)
+    asked = ("--space", "tiny", "--dataset", "synthetic", "--seed", "777", "--trials", "6")
+    return folder / "runs", run_command(folder, "search", *asked)

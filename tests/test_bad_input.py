@@ -9,9 +9,29 @@ import torch
 
 from nas_skeleton.cards import card_folders
 from nas_skeleton.results.run import open_run
+from nas_skeleton.scheduling.campaign import choose_means, start_campaign
+from nas_skeleton.scheduling.signals import Signals
+from nas_skeleton.skeletons.store import load_dataset
+from nas_skeleton.spaces import load_space
 
 SEARCH = ("search", "--space", "tiny", "--dataset", "synthetic", "--trials", "2")
 NAME = "tiny_synthetic_thesis_tiny_random_777"
+
+
+@pytest.fixture
+def run(workdir):
+    """The run that `SEARCH` makes, finished."""
+    campaign = start_campaign(
+        load_space("tiny"),
+        load_dataset("synthetic"),
+        choose_means("auto", "1"),
+        seeds=[777],
+        trials=2,
+    )
+    assert campaign.run.name == NAME
+    for job in campaign.jobs:
+        campaign.execute_here(job, Signals(), lambda _: None)
+    return campaign.run
 
 
 def refused(done, *parts):
@@ -58,8 +78,12 @@ def refused(done, *parts):
         (("data", "prepare", "utdmhad", "--raw", "absent.zip"), ("absent.zip",)),
     ],
 )
-def test_bad_arguments_are_one_line(command, arguments, parts):
-    refused(command(*arguments), *parts)
+def test_bad_arguments_are_one_line(here, arguments, parts):
+    refused(here(*arguments), *parts)
+
+
+def test_a_command_ends_as_its_parts_say(command):
+    refused(command("search", "--space", "nope"), "unknown search space 'nope'", "nb201")
 
 
 @pytest.mark.parametrize(
@@ -78,61 +102,74 @@ def test_bad_arguments_are_one_line(command, arguments, parts):
         ('name = "tiny"', 'name = "other"', ("tiny.toml", "name")),
     ],
 )
-def test_mistakes_in_a_card_name_file_and_key(command, workdir, old, new, parts):
+def test_mistakes_in_a_card_name_file_and_key(here, workdir, old, new, parts):
     card = workdir / "search_spaces/tiny.toml"
     assert old in card.read_text()
     card.write_text(card.read_text().replace(old, new, 1))
-    refused(command(*SEARCH), *parts)
+    refused(here(*SEARCH), *parts)
 
 
-def test_run_folder_of_other_arguments_is_left_alone(command):
-    assert command(*SEARCH, "--run", "mine").returncode == 0
-    before = open_run("mine").rows()
-    refused(command(*SEARCH, "--run", "mine", "--seed", "5"), "'mine'", "seeds", "--run")
-    refused(command(*SEARCH, "--run", "mine", "--protocol", "odd-even"), "protocol")
-    assert open_run("mine").rows().equals(before)
+def test_run_folder_of_other_arguments_is_left_alone(here, run):
+    before = run.rows()
+    refused(here(*SEARCH, "--run", NAME, "--seed", "5"), NAME, "seeds", "--run")
+    refused(here(*SEARCH, "--run", NAME, "--protocol", "odd-even"), "protocol")
+    assert run.rows().equals(before)
 
 
-def test_changed_card_does_not_mix_into_an_older_run(command, workdir):
-    assert command(*SEARCH).returncode == 0
+def test_changed_card_does_not_mix_into_an_older_run(here, run, workdir):
     card = workdir / "search_spaces/tiny.toml"
     card.write_text(card.read_text().replace("epochs = 3", "epochs = 4"))
-    refused(command(*SEARCH), "recipe_hash", "--run")
+    refused(here(*SEARCH), "recipe_hash", "--run")
 
 
-def test_changed_protocol_does_not_mix_into_an_older_run(command, workdir):
-    assert command(*SEARCH).returncode == 0
+def test_changed_protocol_does_not_mix_into_an_older_run(here, run, workdir):
     text = (card_folders("datasets")[1] / "synthetic.toml").read_text()
     assert "valid_subjects = [7]" in text
     changed = text.replace("train_subjects = [1, 3, 5]", "train_subjects = [1, 3]", 1)
     changed = changed.replace("valid_subjects = [7]", "valid_subjects = [5, 7]", 1)
     (workdir / "datasets/synthetic.toml").write_text(changed)
-    refused(command(*SEARCH), "fingerprint", "--run")
+    refused(here(*SEARCH), "fingerprint", "--run")
 
 
-def test_coordinates_that_changed_on_the_disk_are_noticed(command, workdir):
+def test_coordinates_that_changed_on_the_disk_are_noticed(here, workdir):
     (array,) = (workdir / "datasets/synthetic/prepared").glob("*.f32")
     with array.open("r+b") as file:
         file.write(bytes(1000))
-    refused(command(*SEARCH), array.name, "data prepare synthetic")
+    refused(here(*SEARCH), array.name, "data prepare synthetic")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_cuda_without_a_gpu_is_refused(command):
-    refused(command(*SEARCH, "--device", "cuda"), "--device cuda", "--device cpu")
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (("--device", "cuda"), ("--device cuda", "--device cpu")),
+        (("--engine", "cuda-graph"), ("--engine cuda-graph needs a GPU", "auto")),
+    ],
+)
+@pytest.mark.parametrize(
+    "asked", [SEARCH, ("train", "--arch", "1", "--space", "tiny", "--dataset", "synthetic")]
+)
+def test_a_gpu_that_is_not_there_is_one_line(here, asked, arguments, parts):
+    refused(here(*asked, *arguments), *parts)
+    assert not os.path.lexists("runs")
 
 
-def test_damaged_results_are_named_and_left_alone(command, workdir):
-    assert command(*SEARCH).returncode == 0
-    path = next((workdir / "runs" / NAME / "results").glob("*.sqlite"))
+def test_a_precision_that_needs_a_gpu_is_refused_on_a_cpu(here, workdir):
+    card = workdir / "search_spaces/tiny.toml"
+    card.write_text(card.read_text() + 'precision = "tf32"\n')
+    refused(here(*SEARCH, "--device", "cpu"), "recipe 'tiny'", "'tf32'", "needs a GPU")
+
+
+def test_damaged_results_are_named_and_left_alone(here, run):
+    path = next(run.results_folder.glob("*.sqlite"))
     path.write_bytes(path.read_bytes()[:5000])
-    refused(command("runs", "show", NAME), path.name)
-    refused(command(*SEARCH), path.name)
+    refused(here("runs", "show", NAME), path.name)
+    refused(here(*SEARCH), path.name)
 
 
-def test_folder_that_cannot_be_written_is_one_line(command, workdir):
+def test_folder_that_cannot_be_written_is_one_line(here, workdir):
     (workdir / "runs").write_text("a file where the folder should be")
-    refused(command(*SEARCH), "runs")
+    refused(here(*SEARCH), "runs")
 
 
 @pytest.fixture
@@ -163,9 +200,9 @@ def test_full_disk_loses_nothing_that_was_stored(command, small_disk):
     assert after[after["key"].isin(stored["key"])].reset_index(drop=True).equals(stored)
 
 
-def test_read_only_disk_is_one_line(command, small_disk):
+def test_read_only_disk_is_one_line(here, small_disk):
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    refused(command(*SEARCH), "runs")
+    refused(here(*SEARCH), "runs")
 
 
 @pytest.mark.parametrize("module", ["search", "train", "runs", "data"])

@@ -36,6 +36,10 @@ ROOMS: dict[str, tuple[set[str], bool]] = {
     "results": ({"spaces", "skeletons", "training"}, False),
     "scheduling": ({"spaces", "skeletons", "training", "strategies", "results"}, True),
     "analysis": ({"spaces", "results"}, False),
+    "benchmarks": (
+        {"spaces", "skeletons", "network", "training", "results", "scheduling"},
+        True,
+    ),
 }
 # What every room may use, and the further libraries that stay outside a room.
 GROUND_FLOOR = {"cards", "errors"}

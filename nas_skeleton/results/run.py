@@ -52,7 +52,6 @@ class Arguments:
     trials: int | None = None
     one_per_class: bool = False
     archs: list[int] | None = None
-    engine: str = "fast"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """The columns of the table: one row per training.
 
 Accuracies are shares in [0, 1]; times, sizes and counts are in the unit the name says. MACs are
-multiply-accumulates of one clip (convolutions, graph sums and the classifier).
+multiply-accumulates of one clip (convolutions, graph sums and the classifier). `engine` names what
+trained a finished row, and what was asked for where there is no result; `fallback` says why a
+training left the engine it was meant for.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from nas_skeleton.spaces import Cost, Space
 from nas_skeleton.training.job import Job
 from nas_skeleton.training.result import SPLITS, Accuracy, EpochRecord, Measured
 
-SCHEMA = 1
+SCHEMA = 1  # a further column, empty in older files, does not raise it
 
 DONE = "done"
 DIVERGED = "diverged"  # the loss became infinite: a result, not repeated
@@ -49,6 +51,7 @@ COLUMNS: dict[str, str] = {
     "status": "TEXT",
     "source_index": "INTEGER",
     "engine": "TEXT",
+    "fallback": "TEXT",
     "precision": "TEXT",
     "device": "TEXT",
     "epochs": "INTEGER",
@@ -68,6 +71,7 @@ COLUMNS: dict[str, str] = {
 
 def identity_columns(job: Job, space: Space, cost: Cost) -> dict[str, Any]:
     """The columns that need no measuring; to be called when the training has ended."""
+    recipe = space.card.recipe(job.recipe)
     return {
         "key": job.key,
         "space": job.space,
@@ -81,7 +85,8 @@ def identity_columns(job: Job, space: Space, cost: Cost) -> dict[str, Any]:
         "recipe": job.recipe,
         "recipe_hash": job.recipe_hash,
         "seed": job.seed,
-        "epochs": space.card.recipe(job.recipe).epochs,
+        "precision": recipe.precision,
+        "epochs": recipe.epochs,
         "params": cost.params,
         "macs": cost.macs,
         "host": socket.gethostname(),
@@ -96,7 +101,7 @@ def measured_columns(measured: Measured) -> dict[str, Any]:
     return {
         "status": DONE,
         "engine": measured.engine,
-        "precision": measured.precision,
+        "fallback": measured.fallback or None,
         "device": measured.device,
         "train_time_s": measured.train_time_s,
         "latency_ms": measured.latency_s * 1e3,

@@ -85,7 +85,7 @@ def read_rows(folder: Path, *, blobs: bool = False) -> pd.DataFrame:
 
     Of several rows with one key a finished one is kept before a failed one. `blobs` adds the
     columns `curve` (JSON text) and `valid_predictions`, `test_predictions` (bytes, see
-    `unpack_predictions`).
+    `unpack_predictions`). A column that came to be after a file was written is empty in its rows.
 
     Raises:
         InputError: a file is damaged or from another version.
@@ -113,7 +113,9 @@ def _read(path: Path, names: Iterable[str]) -> list[pd.DataFrame]:
                     f"{path}: results of schema {version}, this version reads {SCHEMA}; use the "
                     "version of nas_skeleton that wrote them"
                 )
-            return [pd.read_sql_query(f"SELECT {', '.join(names)} FROM trainings", connection)]
+            present = {name for _, name, *_ in connection.execute("PRAGMA table_info(trainings)")}
+            columns = [name if name in present else f"NULL AS {name}" for name in names]
+            return [pd.read_sql_query(f"SELECT {', '.join(columns)} FROM trainings", connection)]
         finally:
             connection.close()
     except (sqlite3.DatabaseError, pd.errors.DatabaseError) as error:

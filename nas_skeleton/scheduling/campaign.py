@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +12,7 @@ from typing import Literal
 import filelock
 
 from nas_skeleton.errors import InputError
+from nas_skeleton.results import schema
 from nas_skeleton.results.leaderboard import Leaderboard, run_leaderboard
 from nas_skeleton.results.run import Arguments, Clips, DataFacts, Run, plan_run
 from nas_skeleton.scheduling.plan import missing_jobs, planned_jobs
@@ -19,30 +20,38 @@ from nas_skeleton.scheduling.signals import Signals
 from nas_skeleton.scheduling.worker import Assignment, Outcome, Workplace
 from nas_skeleton.skeletons.store import Dataset
 from nas_skeleton.spaces import Space
-from nas_skeleton.training.engine import EngineName
+from nas_skeleton.training.engines import SIDE_BY_SIDE, EngineName
 from nas_skeleton.training.job import Job
 from nas_skeleton.training.result import EpochRecord
 
 Device = Literal["auto", "cpu", "cuda"]
+EngineChoice = EngineName | Literal["auto"]
 
 
 @dataclass(frozen=True)
 class Means:
-    """What to train with: processes, device, engine, and seconds between checkpoints."""
+    """What to train with.
+
+    `side_by_side` is how many candidates a worker advances together, `remark` a line for the user
+    where the choice is not what they would expect, else empty.
+    """
 
     workers: int
     device: Literal["cpu", "cuda"]
     engine: EngineName
+    side_by_side: int
     checkpoint_every_s: float
+    remark: str = ""
 
 
 def choose_means(
-    device: Device, workers: str, engine: EngineName = "fast", checkpoint_every_s: float = 20.0
+    device: Device, workers: str, engine: EngineChoice = "auto", checkpoint_every_s: float = 20.0
 ) -> Means:
     """Turn "auto" into what this machine has: the GPU if there is one, else a worker per core.
 
     Raises:
-        InputError: "cuda" on a machine without a usable GPU, or not a number of workers.
+        InputError: "cuda" on a machine without a usable GPU, an engine that cannot run here, or not
+            a number of workers.
     """
     import torch
 
@@ -56,7 +65,33 @@ def choose_means(
         count = int(workers)
     else:
         raise InputError(f"--workers {workers!r}: give a number of at least 1, or auto")
-    return Means(count, chosen, engine, checkpoint_every_s)
+    trainer, remark = choose_engine(engine, chosen)
+    side_by_side = SIDE_BY_SIDE.get(trainer, 1)
+    return Means(count, chosen, trainer, side_by_side, checkpoint_every_s, remark)
+
+
+def choose_engine(engine: EngineChoice, device: Literal["cpu", "cuda"]) -> tuple[EngineName, str]:
+    """The engine, and a remark for the user if "auto" could not take the best one.
+
+    Raises:
+        InputError: the engine cannot run on this device.
+    """
+    if device == "cuda" and engine == "native":
+        raise InputError("--engine native trains on a CPU: add --device cpu")
+    if device == "cpu" and engine == "cuda-graph":
+        raise InputError("--engine cuda-graph needs a GPU: use --engine auto")
+    if engine != "auto" and engine != "native":
+        return engine, ""
+    if device == "cuda":
+        return "cuda-graph", ""
+    from nas_skeleton.training.engines.native import available
+
+    why_not = available()
+    if not why_not:
+        return "native", ""
+    if engine == "native":
+        raise InputError(f"--engine native cannot run here: {why_not}; use --engine fast")
+    return "fast", f"engine fast, for native cannot run here: {why_not}"
 
 
 def usable_cores() -> int:
@@ -110,7 +145,12 @@ class Campaign:
 
         with self._begun():
             run_jobs(
-                self._assignment, jobs, self.means.workers, signals, self._recording(on_outcome)
+                self._assignment,
+                jobs,
+                self.means.workers,
+                signals,
+                self._recording(on_outcome),
+                self._stored,
             )
 
     def execute_here(
@@ -125,10 +165,10 @@ class Campaign:
         from nas_skeleton.scheduling.worker import train
 
         with self._begun():
-            outcome = train(
+            [outcome] = train(
                 self._workplace(),
                 self._assignment,
-                job,
+                [job],
                 should_stop=lambda: signals.received > 0,
                 on_epoch=on_epoch,
             )
@@ -142,8 +182,9 @@ class Campaign:
 
     @property
     def _assignment(self) -> Assignment:
+        means = self.means
         return Assignment(
-            self.run.name, self.means.engine, self.means.device, self.means.checkpoint_every_s
+            self.run.name, means.engine, means.side_by_side, means.device, means.checkpoint_every_s
         )
 
     def _recording(self, on_outcome: Callable[[Outcome], None]) -> Callable[[Outcome], None]:
@@ -152,10 +193,28 @@ class Campaign:
         def record(outcome: Outcome) -> None:
             if outcome.worker_died:
                 place = self._workplace()
-                place.writer.append(place.row(outcome))
+                place.writer.append(place.row(outcome, self.means.engine))
             on_outcome(outcome)
 
         return record
+
+    def _stored(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Outcomes of those of `jobs` that have a settled row in the store."""
+        rows = self.run.rows()
+        settled = rows[rows["status"] != schema.FAILED].astype(object)
+        found = settled.where(settled.notna(), None).set_index("key").to_dict("index")
+        return [
+            Outcome(
+                job,
+                row["status"],
+                row["final_valid_top1"],
+                row["train_time_s"] or 0.0,
+                row["error"] or "",
+                row["fallback"] or "",
+            )
+            for job in jobs
+            if (row := found.get(job.key))
+        ]
 
     @contextmanager
     def _begun(self) -> Iterator[None]:
@@ -210,11 +269,14 @@ def start_campaign(
         name: of the folder under runs/; None names it after the arguments.
 
     Raises:
-        InputError: an unknown name, changed data, a protocol without training clips, or a run
-            folder that belongs to other arguments.
+        InputError: an unknown name, changed data, a protocol without training clips, a precision
+            that the device lacks, or a run folder that belongs to other arguments.
     """
-    dataset.verify()
     recipe = recipe or space.card.default_recipe
+    precision = space.card.recipe(recipe).precision
+    if precision != "float32" and means.device == "cpu":
+        raise InputError(f"recipe {recipe!r} asks for precision {precision!r}, which needs a GPU")
+    dataset.verify()
     protocol = protocol or dataset.card.default_protocol
     arguments = Arguments(
         space=space.name,
@@ -228,7 +290,6 @@ def start_campaign(
         trials=trials,
         one_per_class=one_per_class,
         archs=archs,
-        engine=means.engine,
     )
     data = data_facts(dataset, protocol, space)
     return Campaign(

@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from nas_skeleton.scheduling.worker import Workplace
 from nas_skeleton.spaces.cell import CONV_3X3, SKIP, Cell
-from nas_skeleton.training.engine import EngineName
+from nas_skeleton.training.candidates import Unsupported
+from nas_skeleton.training.engines import FALLBACK, EngineName
 from nas_skeleton.training.job import Job
 from nas_skeleton.training.timing import predict_seconds
 
@@ -26,9 +27,17 @@ def forecast(place: Workplace, jobs: Sequence[Job], engine: EngineName) -> list[
     cheap, dear = (
         replace(jobs[0], arch_index=place.space.index(cell)) for cell in (CHEAPEST, DEAREST)
     )
-    cheap_s, dear_s = (
-        predict_seconds(job, place.space, place.task, engine) for job in (cheap, dear)
-    )
+    cheap_s, dear_s = (_seconds(place, job, engine) for job in (cheap, dear))
     cheap_macs, dear_macs = place.cost(cheap).macs, place.cost(dear).macs
     per_mac = max(0.0, dear_s - cheap_s) / (dear_macs - cheap_macs)
     return [cheap_s + per_mac * (place.cost(job).macs - cheap_macs) for job in jobs]
+
+
+def _seconds(place: Workplace, job: Job, engine: EngineName) -> float:
+    """Predicted seconds of one job on the engine that will train it."""
+    try:
+        return predict_seconds(job, place.space, place.task, engine)
+    except Unsupported:
+        if engine not in FALLBACK:
+            raise
+        return _seconds(place, job, FALLBACK[engine])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
 from nas_skeleton.errors import InputError
 from nas_skeleton.results.run import Arguments, Run
@@ -55,3 +56,15 @@ def missing_jobs(run: Run, jobs: Iterable[Job]) -> list[Job]:
     """Those of `jobs` without a settled row in the run's store; failed ones are among them."""
     settled = run.settled_keys()
     return [job for job in jobs if job.key not in settled]
+
+
+def in_groups(jobs: Sequence[Job], workers: int, side_by_side: int) -> list[Sequence[Job]]:
+    """`jobs` in groups of at most `side_by_side`, as few as keep all workers busy to the end.
+
+    Groups are of one size, give or take one job, and as many as a multiple of `workers`, unless
+    there are fewer jobs.
+    """
+    rounds = -(-len(jobs) // (workers * side_by_side))
+    count = min(rounds * workers, len(jobs))
+    bounds = [len(jobs) * i // max(1, count) for i in range(count + 1)]
+    return [jobs[start:end] for start, end in itertools.pairwise(bounds)]

@@ -1,6 +1,6 @@
-"""A worker: a process that trains one job after the other and writes each row itself.
+"""A worker: a process that trains one group of jobs after the other and writes each row itself.
 
-Data set, space and store are opened once per process, at its first job, so that a mistake in them
+Data set, space and store are opened once per process, at its first group, so that a mistake in them
 reaches the parent as an ordinary error. A worker whose parent is gone stops at the next batch.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -22,17 +22,18 @@ if TYPE_CHECKING:
     from nas_skeleton.results.store import ResultWriter
     from nas_skeleton.skeletons.store import Dataset
     from nas_skeleton.spaces import Cost, Space
-    from nas_skeleton.training.engine import EngineName
-    from nas_skeleton.training.result import EpochRecord
+    from nas_skeleton.training.engines import EngineName
+    from nas_skeleton.training.result import EpochRecord, Measured
     from nas_skeleton.training.task import Task
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """What all jobs of a run have in common."""
+    """What all jobs of a run have in common; `side_by_side` of them at most make a group."""
 
     run: str
     engine: EngineName
+    side_by_side: int
     device: Literal["cpu", "cuda"]
     checkpoint_every_s: float
 
@@ -42,6 +43,7 @@ class Outcome:
     """What the parent hears about a job; the row is already in the store, unless its worker died.
 
     `valid_top1` is in [0, 1], None where there is no validation set or no finished training.
+    `fallback` says why the training left the engine it was meant for, if it did.
     """
 
     job: Job
@@ -49,6 +51,7 @@ class Outcome:
     valid_top1: float | None = None
     train_time_s: float = 0.0
     error: str = ""
+    fallback: str = ""
     worker_died: bool = False
 
 
@@ -81,12 +84,16 @@ class Workplace:
     task: Task
     writer: ResultWriter
 
-    def row(self, outcome: Outcome) -> dict[str, Any]:
-        """The columns of an outcome's row that need no measuring."""
+    def row(self, outcome: Outcome, engine: EngineName) -> dict[str, Any]:
+        """The columns of an outcome's row that need no measuring; `engine` was asked for."""
         from nas_skeleton.results import schema
 
-        identity = schema.identity_columns(outcome.job, self.space, self.cost(outcome.job))
-        return {**identity, "status": outcome.status, "error": outcome.error or None}
+        return {
+            **schema.identity_columns(outcome.job, self.space, self.cost(outcome.job)),
+            "status": outcome.status,
+            "engine": engine,
+            "error": outcome.error or None,
+        }
 
     def cost(self, job: Job) -> Cost:
         """Parameters and MACs of the job's network."""
@@ -123,78 +130,99 @@ def open_workplace(
     )
 
 
-def work(assignment: Assignment, job: Job) -> Outcome:
-    """Train one job in this worker, which opens its workplace at the first one.
+def work(assignment: Assignment, jobs: Sequence[Job]) -> list[Outcome]:
+    """Train a group of jobs in this worker, which opens its workplace at the first one.
+
+    A group that comes up after the worker was asked to stop is left alone.
 
     Raises:
         InputError: the data or a card changed, or the disk is full or read-only.
     """
-    from nas_skeleton.results.run import open_run
-    from nas_skeleton.skeletons.store import load_dataset
-    from nas_skeleton.spaces import load_space
-
     global _place
+    if asked_to_stop():
+        return [Outcome(job, STOPPED) for job in jobs]
     if _place is None:
+        from nas_skeleton.results.run import open_run
+        from nas_skeleton.skeletons.store import load_dataset
+        from nas_skeleton.spaces import load_space
+
         run = open_run(assignment.run)
         space = load_space(run.arguments.space)
         dataset = load_dataset(run.arguments.dataset)
         _place = open_workplace(run, space, dataset, assignment.device)
-    return train(_place, assignment, job, should_stop=asked_to_stop)
+    return list(train(_place, assignment, jobs, should_stop=asked_to_stop))
 
 
 def train(
     place: Workplace,
     assignment: Assignment,
-    job: Job,
+    jobs: Sequence[Job],
     *,
     should_stop: Callable[[], bool],
     on_epoch: Callable[[EpochRecord], None] = lambda _: None,
-) -> Outcome:
-    """Train one job and store its row, in a worker or in any other process.
+) -> Iterator[Outcome]:
+    """Train a group of jobs and store each row as it comes, in a worker or in any other process.
 
     An error in the training itself becomes a failed row with the place it came from: other jobs go
     on.
+
+    Yields:
+        What became of each job, after its row is stored.
 
     Raises:
         InputError: a checkpoint cannot be used, or the disk is full or read-only.
         OSError: the same, where the system says it.
     """
-    from nas_skeleton.errors import InputError
     from nas_skeleton.results import schema
-    from nas_skeleton.training.engine import train_job
-    from nas_skeleton.training.loop import Diverged, Stopped
+    from nas_skeleton.training.loop import Stopped
+    from nas_skeleton.training.train import train_jobs
 
-    checkpoint_path = place.run.checkpoint_path(job.key)
+    left = {job.key: job for job in jobs}
     try:
-        measured = train_job(
-            job,
+        for job, result in train_jobs(
+            jobs,
             place.space,
             place.task,
             engine=assignment.engine,
-            checkpoint_path=checkpoint_path,
+            checkpoint_path=lambda job: place.run.checkpoint_path(job.key),
             checkpoint_every_s=assignment.checkpoint_every_s,
             should_stop=should_stop,
-            on_epoch=on_epoch,
-        )
+            on_epoch=lambda _, record: on_epoch(record),
+        ):
+            outcome = _outcome(job, result)
+            row = place.row(outcome, assignment.engine)
+            if isinstance(result, Exception):
+                place.writer.append(row)
+            else:
+                place.writer.append(
+                    {**row, **schema.measured_columns(result)},
+                    schema.curve_json(result.curve),
+                    result.predictions,
+                )
+            place.run.checkpoint_path(job.key).unlink(missing_ok=True)
+            left.pop(job.key, None)
+            yield outcome
     except Stopped:
-        return Outcome(job, STOPPED)
-    except Diverged as error:
-        outcome = Outcome(job, schema.DIVERGED, error=str(error))
-    except (InputError, OSError):
-        raise
-    except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        text = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
-        outcome = Outcome(job, schema.FAILED, error=" ".join(text.split()))
-    else:
-        valid = measured.final.accuracy.get("valid")
-        outcome = Outcome(job, schema.DONE, valid.top1 if valid else None, measured.train_time_s)
-        place.writer.append(
-            {**place.row(outcome), **schema.measured_columns(measured)},
-            schema.curve_json(measured.curve),
-            measured.predictions,
-        )
-    if outcome.status != schema.DONE:
-        place.writer.append(place.row(outcome))
-    checkpoint_path.unlink(missing_ok=True)
-    return outcome
+        for job in left.values():
+            yield Outcome(job, STOPPED)
+
+
+def _outcome(job: Job, result: Measured | Exception) -> Outcome:
+    """What to tell the parent of a training that ended, finished or not."""
+    from nas_skeleton.results import schema
+    from nas_skeleton.training.loop import Diverged
+
+    if isinstance(result, Diverged):
+        return Outcome(job, schema.DIVERGED, error=str(result))
+    if isinstance(result, Exception):
+        where = traceback.extract_tb(result.__traceback__)[-1]
+        text = f"{type(result).__name__}: {result} ({Path(where.filename).name}:{where.lineno})"
+        return Outcome(job, schema.FAILED, error=" ".join(text.split()))
+    valid = result.final.accuracy.get("valid")
+    return Outcome(
+        job,
+        schema.DONE,
+        valid.top1 if valid else None,
+        result.train_time_s,
+        fallback=result.fallback,
+    )

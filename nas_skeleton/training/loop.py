@@ -1,29 +1,24 @@
-"""The training loop: one network, one recipe, SGD on a cosine, resumable after any batch.
+"""The training loop: SGD on a cosine, resumable after any batch, for candidates side by side.
 
-Everything random comes from generators derived from the training's own seed and the epoch, so a
-training repeats whatever ran before it, and a resumed one ends as an undisturbed one.
+Everything random comes from generators derived from a training's own seed and the epoch, so a
+training repeats whatever ran before it or beside it, and a resumed one ends as an undisturbed one.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from nas_skeleton.errors import InputError
 from nas_skeleton.network.initialise import derive_seed
 from nas_skeleton.spaces.card import Recipe
-from nas_skeleton.training import checkpoint
+from nas_skeleton.training.candidates import Candidates, State
 from nas_skeleton.training.result import Accuracy, EpochRecord
 from nas_skeleton.training.task import Task
-
-EVALUATION_BATCH = 256
 
 
 class Stopped(Exception):
@@ -34,154 +29,148 @@ class Diverged(Exception):
     """The loss is no longer a finite number; the message says in which epoch."""
 
 
-class Trainer:
-    """Trains `network` on `task`, batch by batch.
+@dataclass
+class Progress:
+    """How far one training is, beside its weights.
+
+    `epoch` counts complete epochs, `step` the batches done of the running one, `loss_sum` the
+    cross-entropy over the clips of those batches. `engines` lists what trained it so far.
+    `fallback` says why it left the engine it was meant for, and is empty if it did not.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    train_time_s: float = 0.0
+    curve: list[EpochRecord] = field(default_factory=list)
+    engines: list[str] = field(default_factory=list)
+    fallback: str = ""
+
+
+@dataclass
+class Member:
+    """One training of a group.
+
+    `seed` decides the order of clips in every epoch. After the loop `scores` holds the class scores
+    of every split after the last epoch, or `diverged` says where the loss ceased to be finite.
+    """
+
+    seed: int
+    progress: Progress
+    scores: dict[str, Tensor] = field(default_factory=dict)
+    diverged: str = ""
+
+
+class Loop:
+    """Trains the members of a group in step; all are equally far when it begins.
 
     Args:
-        network: with its initial weights, on the task's device.
+        candidates: the members' networks on some engine.
+        members: in the candidates' order.
         task: inputs, labels and splits.
         recipe: epochs, batch size, learning rate and how often to evaluate.
-        seed: of this training alone; decides the order of clips in every epoch.
-        key: the training's key, so that a checkpoint is never taken for another's.
-        checkpoint_path: None trains without checkpoints.
-        checkpoint_every_s: seconds between two checkpoints.
-        should_stop: asked after every batch; True saves a checkpoint and raises `Stopped`.
-        on_epoch: called with every `EpochRecord`.
+        save: called with a member's index and state when a checkpoint is due.
+        save_every_s: seconds between two checkpoints.
+        should_stop: asked after every batch; True saves and raises `Stopped`.
+        on_epoch: called with a member's index and every `EpochRecord`.
     """
 
     def __init__(
         self,
-        network: nn.Module,
+        candidates: Candidates,
+        members: Sequence[Member],
         task: Task,
         recipe: Recipe,
         *,
-        seed: int,
-        key: str = "",
-        checkpoint_path: Path | None = None,
-        checkpoint_every_s: float = 20.0,
+        save: Callable[[int, State], None] | None = None,
+        save_every_s: float = 20.0,
         should_stop: Callable[[], bool] = lambda: False,
-        on_epoch: Callable[[EpochRecord], None] = lambda _: None,
+        on_epoch: Callable[[int, EpochRecord], None] = lambda _, __: None,
     ) -> None:
-        self.network = network
+        self.candidates = candidates
+        self.members = members
         self.task = task
         self.recipe = recipe
-        self.seed = seed
-        self.key = key
-        self.checkpoint_path = checkpoint_path
-        self.checkpoint_every_s = checkpoint_every_s
+        self.save = save
+        self.save_every_s = save_every_s
         self.should_stop = should_stop
         self.on_epoch = on_epoch
-        self.optimizer = torch.optim.SGD(
-            network.parameters(),
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-            weight_decay=recipe.weight_decay,
-        )
-        self.curve: list[EpochRecord] = []
-        self.epoch = 0  # epochs that are complete
-        self.step = 0  # batches of the running epoch that are done
-        self.loss_sum = 0.0  # over the clips of those batches
-        self.train_time_s = 0.0
-        self._checked = time.perf_counter()
+        self._checked = 0.0
 
-    def run(self) -> list[EpochRecord]:
-        """Train to the last epoch, from the checkpoint if there is one, and return the curve.
+    def run(self) -> None:
+        """Train to the last epoch; what came of it is in the members.
 
         Raises:
             Stopped: `should_stop` said so; the next run goes on with the next batch.
-            Diverged: the loss is not finite.
         """
-        self._resume()
         self._checked = time.perf_counter()
-        inputs, labels = self.task.part("train")
-        clips = clips_per_epoch(self.recipe, len(labels))
-        while self.epoch < self.recipe.epochs:
-            rate = learning_rate(self.recipe, self.epoch)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            self.network.train()
-            order = epoch_order(len(labels), self.seed, self.epoch)
-            batches = torch.split(order[:clips], self.recipe.batch_size)
-            for batch in batches[self.step :]:
-                ids = batch.to(labels.device)
-                self.update(inputs[ids], labels[ids])
+        clips = clips_per_epoch(self.recipe, len(self.task.splits["train"]))
+        sums = [member.progress.loss_sum for member in self.members]
+        self.candidates.loss_sums.copy_(torch.tensor(sums, dtype=torch.float64))
+        first = self.members[0].progress
+        while first.epoch < self.recipe.epochs and not all(m.diverged for m in self.members):
+            rate = learning_rate(self.recipe, first.epoch)
+            self.candidates.set_learning_rate(rate)
+            for batch in self._batches(first.epoch, clips)[first.step :]:
+                self.candidates.step(batch)
+                for member in self.members:
+                    member.progress.step += 1
                 self._save_or_stop()
-            self._finish_epoch(rate, self.loss_sum / clips)
+            self._finish_epoch(rate, clips)
         self._clock()
-        return self.curve
 
-    def update(self, inputs: Tensor, labels: Tensor) -> None:
-        """One step of SGD on a batch `(N, C, T, V, M)` with labels `(N,)`.
+    def _batches(self, epoch: int, clips: int) -> Sequence[Tensor]:
+        """The epoch's batches, each `(members, batch)` clip ids on the task's device."""
+        train = self.task.splits["train"].cpu()
+        orders = [epoch_order(len(train), member.seed, epoch)[:clips] for member in self.members]
+        ids = torch.stack([train[order] for order in orders]).to(self.task.inputs.device)
+        return torch.split(ids, self.recipe.batch_size, dim=1)
 
-        Raises:
-            Diverged: the loss is not finite; the weights are left as they were.
-        """
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = nn.functional.cross_entropy(self.network(inputs), labels)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise Diverged(f"loss is {value} in epoch {self.epoch + 1}")
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        self.loss_sum += value * len(labels)
-        self.step += 1
-
-    def _finish_epoch(self, rate: float, train_loss: float) -> None:
-        self.epoch, self.step, self.loss_sum = self.epoch + 1, 0, 0.0
-        if self.epoch % self.recipe.evaluate_every and self.epoch != self.recipe.epochs:
+    def _finish_epoch(self, rate: float, clips: int) -> None:
+        losses = (self.candidates.loss_sums / clips).tolist()
+        self.candidates.loss_sums.zero_()
+        for member, loss in zip(self.members, losses, strict=True):
+            progress = member.progress
+            progress.epoch, progress.step, progress.loss_sum = progress.epoch + 1, 0, 0.0
+            if not math.isfinite(loss) and not member.diverged:
+                member.diverged = f"loss is {loss} in epoch {progress.epoch}"
+        epoch = self.members[0].progress.epoch
+        last = epoch == self.recipe.epochs
+        if epoch % self.recipe.evaluate_every and not last:
             return
-        accuracy = {
-            split: measure(scores(self.network, self.task, split), self.task.labels_of(split))
-            for split in self.task.splits
-        }
-        record = EpochRecord(self.epoch, rate, train_loss, accuracy)
-        self.curve.append(record)
-        self.on_epoch(record)
+        scores = {split: self.candidates.scores(ids) for split, ids in self.task.splits.items()}
+        for index, member in enumerate(self.members):
+            if member.diverged:
+                continue
+            accuracy = {
+                split: measure(values[index], self.task.labels_of(split))
+                for split, values in scores.items()
+            }
+            record = EpochRecord(epoch, rate, losses[index], accuracy)
+            member.progress.curve.append(record)
+            self.on_epoch(index, record)
+            if last:
+                member.scores = {split: values[index] for split, values in scores.items()}
 
     def _clock(self) -> None:
+        """Share the time since the last call among the members."""
         now = time.perf_counter()
-        self.train_time_s += now - self._checked
+        for member in self.members:
+            member.progress.train_time_s += (now - self._checked) / len(self.members)
         self._checked = now
 
     def _save_or_stop(self) -> None:
         stop = self.should_stop()
-        due = time.perf_counter() - self._checked >= self.checkpoint_every_s
-        if self.checkpoint_path and (stop or due):
+        due = time.perf_counter() - self._checked >= self.save_every_s
+        if self.save and (stop or due):
+            sums = self.candidates.loss_sums.tolist()
             self._clock()
-            checkpoint.save(self.checkpoint_path, self.key, self._state())
+            for index, (member, loss_sum) in enumerate(zip(self.members, sums, strict=True)):
+                member.progress.loss_sum = loss_sum
+                if not member.diverged:
+                    self.save(index, self.candidates.state(index))
         if stop:
             raise Stopped
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "epoch": self.epoch,
-            "step": self.step,
-            "loss_sum": self.loss_sum,
-            "train_time_s": self.train_time_s,
-            "curve": [asdict(record) for record in self.curve],
-        }
-
-    def _resume(self) -> None:
-        state = checkpoint.load(self.checkpoint_path, self.key) if self.checkpoint_path else None
-        if state is None:
-            return
-        try:
-            self.network.load_state_dict(state["network"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.epoch, self.step = state["epoch"], state["step"]
-            self.loss_sum, self.train_time_s = state["loss_sum"], state["train_time_s"]
-            for record in state["curve"]:
-                parts = record["accuracy"].items()
-                accuracy = {split: Accuracy(**values) for split, values in parts}
-                self.curve.append(EpochRecord(**{**record, "accuracy": accuracy}))
-        except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(
-                f"{self.checkpoint_path}: its contents do not fit this training "
-                f"({type(error).__name__}): remove it and run the same command again"
-            ) from None
 
 
 def learning_rate(recipe: Recipe, epoch: int) -> float:
@@ -199,14 +188,6 @@ def epoch_order(clips: int, seed: int, epoch: int) -> Tensor:
     """The order of `clips` training clips in `epoch`, from the training's seed alone."""
     generator = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
     return torch.randperm(clips, generator=generator)
-
-
-@torch.inference_mode()
-def scores(network: nn.Module, task: Task, split: str) -> Tensor:
-    """Class scores `(clips, classes)` of a split, with batch norm's running statistics."""
-    network.eval()
-    inputs, _ = task.part(split)
-    return torch.cat([network(batch) for batch in torch.split(inputs, EVALUATION_BATCH)])
 
 
 def measure(class_scores: Tensor, labels: Tensor) -> Accuracy:

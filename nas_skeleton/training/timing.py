@@ -5,42 +5,47 @@ from __future__ import annotations
 import math
 import time
 
-import torch
-
+from nas_skeleton.network.initialise import derive_seed
 from nas_skeleton.spaces import Space
-from nas_skeleton.training.engine import EngineName, build
+from nas_skeleton.training.candidates import Problem
+from nas_skeleton.training.engines import EngineName, candidates_of
 from nas_skeleton.training.job import Job
-from nas_skeleton.training.loop import EVALUATION_BATCH, Trainer, clips_per_epoch
+from nas_skeleton.training.loop import clips_per_epoch
 from nas_skeleton.training.task import Task
 
 WARM_UP, TIMED = 2, 4  # batches
+EVALUATED = 256  # clips, at most
 
 
 def predict_seconds(job: Job, space: Space, task: Task, engine: EngineName) -> float:
     """Seconds `job` will take on one worker with nothing beside it: steps and evaluations.
 
     Leaves no trace: the network it times is thrown away.
+
+    Raises:
+        Unsupported: the engine cannot train it here.
     """
     recipe = space.card.recipe(job.recipe)
-    network = build(job, space, task, engine)
-    trainer = Trainer(network, task, recipe, seed=0)
-    inputs, labels = (part[: recipe.batch_size] for part in task.part("train"))
-    network.train()
-    for group in trainer.optimizer.param_groups:
-        group["lr"] = 0.0  # steps cost the same and a recipe that diverges does not do so here
+    problem = Problem(space.card, recipe, task)
+    cell = space.cell(job.arch_index)
+    candidates = candidates_of(
+        engine, problem, [cell], [problem.initial_state(cell, derive_seed(job.key))]
+    )
+    candidates.set_learning_rate(0.0)  # costs the same, and a bad recipe does not diverge here
+    batch = task.splits["train"][None, : recipe.batch_size]
     for _ in range(WARM_UP):
-        trainer.update(inputs, labels)
+        candidates.step(batch)
+    candidates.loss_sums.tolist()  # waits for the device
     started = time.perf_counter()
     for _ in range(TIMED):
-        trainer.update(inputs, labels)
+        candidates.step(batch)
+    candidates.loss_sums.tolist()
     per_step = (time.perf_counter() - started) / TIMED
 
-    network.eval()
-    clips = task.inputs[:EVALUATION_BATCH]
-    with torch.inference_mode():
-        network(clips)  # the first pass in evaluation mode chooses its kernels
-        started = time.perf_counter()
-        network(clips).argmax().item()
+    clips = task.splits["train"][:EVALUATED]
+    candidates.scores(clips)  # the first pass in evaluation mode chooses its kernels
+    started = time.perf_counter()
+    candidates.scores(clips).argmax().item()
     per_clip = (time.perf_counter() - started) / len(clips)
 
     per_epoch = clips_per_epoch(recipe, len(task.splits["train"]))

@@ -67,7 +67,6 @@ def test_trials_and_seeds_may_grow_and_never_shrink(change, kept):
     "change",
     [
         {"seeds": [888]},
-        {"engine": "reference"},
         {"recipe_hash": "x"},
         {"fingerprint": "x"},
         {"strategy": "exhaustive"},
@@ -79,6 +78,15 @@ def test_other_arguments_are_refused_and_named(change):
     with pytest.raises(InputError, match=f"belongs to {field}.*--run"):
         start_run("mine", replace(ARGUMENTS, **change), DATA)
     assert open_run("mine").arguments == ARGUMENTS
+
+
+def test_a_run_that_still_names_an_engine_is_opened_and_continued(folder):
+    start_run("mine", ARGUMENTS, DATA)
+    path = folder / "runs/mine/run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "engine": "fast"}))
+    assert open_run("mine").arguments == ARGUMENTS
+    start_run("mine", replace(ARGUMENTS, trials=9), DATA)
+    assert open_run("mine").arguments.trials == 9
 
 
 @pytest.mark.parametrize("name", ["../escape", "a/b", "", ".hidden", "a b"])

@@ -67,6 +67,19 @@ def test_file_of_another_version_is_named(tmp_path):
         read_rows(tmp_path)
 
 
+def test_files_without_a_column_of_later_versions_are_read_beside_others(tmp_path, monkeypatch):
+    older = {name: kind for name, kind in schema.COLUMNS.items() if name != "fallback"}
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "COLUMNS", older)
+        ResultWriter(tmp_path).append(row(key="old", arch=1, engine="fast"))
+    ResultWriter(tmp_path).append(row(key="new", arch=2, engine="reference", fallback="fast: why"))
+    rows = read_rows(tmp_path)
+    assert list(rows.columns) == list(schema.COLUMNS)
+    assert rows["engine"].tolist() == ["fast", "reference"]
+    assert rows["fallback"].isna().tolist() == [True, False]
+    assert rows["fallback"][1] == "fast: why"
+
+
 def test_unwritable_folder_is_one_line(tmp_path):
     (tmp_path / "results").write_text("a file where the folder should be")
     with pytest.raises((InputError, OSError), match="results"):

@@ -4,7 +4,7 @@ import pytest
 
 from nas_skeleton.errors import InputError
 from nas_skeleton.results.run import Arguments
-from nas_skeleton.scheduling.plan import planned_jobs
+from nas_skeleton.scheduling.plan import in_groups, planned_jobs
 from nas_skeleton.spaces import load_space
 
 ARGUMENTS = Arguments(
@@ -58,3 +58,23 @@ def test_given_architectures_need_no_strategy():
 def test_unknown_strategy_lists_the_known_ones():
     with pytest.raises(InputError, match=r"'bogus'.*random, exhaustive"):
         list(planned_jobs(replace(ARGUMENTS, strategy="bogus"), SPACE))
+
+
+@pytest.mark.parametrize(
+    ("jobs", "workers", "side_by_side", "sizes"),
+    [
+        (5, 2, 1, [1, 1, 1, 1, 1]),
+        (200, 2, 64, [50, 50, 50, 50]),
+        (70, 2, 64, [35, 35]),  # not 64 and 6: one worker would wait for the other
+        (100, 1, 64, [50, 50]),
+        (9, 4, 8, [2, 2, 2, 3]),
+        (3, 4, 8, [1, 1, 1]),
+        (0, 4, 8, []),
+    ],
+)
+def test_groups_are_as_large_as_they_may_be_without_a_worker_left_idle(
+    jobs, workers, side_by_side, sizes
+):
+    groups = in_groups(range(jobs), workers, side_by_side)
+    assert [len(group) for group in groups] == sizes
+    assert [job for group in groups for job in group] == list(range(jobs))

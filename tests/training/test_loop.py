@@ -9,12 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from nas_skeleton.errors import InputError
 from nas_skeleton.skeletons.store import load_dataset
 from nas_skeleton.spaces import load_space
-from nas_skeleton.spaces.liveness import Role, roles
 from nas_skeleton.training import checkpoint
-from nas_skeleton.training.engine import train_job
 from nas_skeleton.training.job import Job
 from nas_skeleton.training.loop import (
     Diverged,
@@ -25,6 +22,7 @@ from nas_skeleton.training.loop import (
     measure,
 )
 from nas_skeleton.training.task import build_task
+from nas_skeleton.training.train import train_job
 
 
 def job_for(data, seed=777, arch=6111):
@@ -65,11 +63,10 @@ def test_another_seed_or_architecture_gives_another_training(place):
     assert not same(train_job(job_for(data, arch=9930), space, task), first)
 
 
-@pytest.mark.parametrize("engine", ["fast", "reference"])
 @pytest.mark.parametrize("stop_after", [1, 7, 11])  # in the first, second and third epoch
-def test_a_stopped_training_ends_as_an_undisturbed_one(place, tmp_path, engine, stop_after):
+def test_a_stopped_training_ends_as_an_undisturbed_one(place, tmp_path, stop_after):
     space, task, job = place
-    whole = train_job(job, space, task, engine=engine)
+    whole = train_job(job, space, task)
     path = tmp_path / "checkpoint.pt"
     calls = iter(range(1, 1000))
     with pytest.raises(Stopped):
@@ -77,46 +74,21 @@ def test_a_stopped_training_ends_as_an_undisturbed_one(place, tmp_path, engine, 
             job,
             space,
             task,
-            engine=engine,
-            checkpoint_path=path,
+            checkpoint_path=lambda _: path,
             should_stop=lambda: next(calls) == stop_after,
         )
     assert path.exists()
     resumed = []
-    rest = train_job(job, space, task, engine=engine, checkpoint_path=path, on_epoch=resumed.append)
+    rest = train_job(
+        job,
+        space,
+        task,
+        checkpoint_path=lambda _: path,
+        on_epoch=lambda _, record: resumed.append(record),
+    )
     assert same(rest, whole)
     if stop_after > 5:
         assert len(resumed) == len(whole.curve)  # epochs 2 and 3 are evaluated, after the stop
-
-
-def test_engines_agree_in_float64(place):
-    space, task, job = place
-    task = task.to(torch.device("cpu"), torch.float64)
-    fast, reference = (train_job(job, space, task, engine=name) for name in ("fast", "reference"))
-    assert fast.precision == "float64"
-    assert [r.train_loss for r in fast.curve] == pytest.approx(
-        [r.train_loss for r in reference.curve], abs=1e-9
-    )
-    assert fast.curve[-1].accuracy == reference.curve[-1].accuracy
-
-
-def test_checkpoint_of_another_engine_is_not_used(place, tmp_path):
-    space, task, _ = place
-    dead = next(i for i in range(100) if Role.DEAD in roles(space.cell(i)))
-    job = job_for(load_dataset("synthetic"), arch=dead)
-    path = tmp_path / "checkpoint.pt"
-    with pytest.raises(Stopped):
-        train_job(job, space, task, checkpoint_path=path, should_stop=lambda: True)
-    rest = train_job(job, space, task, engine="reference", checkpoint_path=path)
-    assert same(rest, train_job(job, space, task, engine="reference"))
-
-
-def test_checkpoint_that_does_not_fit_is_one_line(place, tmp_path):
-    space, task, job = place
-    path = tmp_path / "checkpoint.pt"
-    checkpoint.save(path, f"{job.key}/fast", {"network": {}, "optimizer": {}})
-    with pytest.raises(InputError, match=r"checkpoint\.pt.*remove it"):
-        train_job(job, space, task, checkpoint_path=path)
 
 
 def test_the_number_of_threads_of_the_caller_does_not_matter(place):

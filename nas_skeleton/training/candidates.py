@@ -1,0 +1,127 @@
+"""What every engine is: some candidates trained side by side, one step of SGD after the other.
+
+The loop (`loop.py`) decides which clips, which learning rate and when to evaluate; an engine only
+computes. All engines speak of weights by the names of the lean network (`network.cell`) and
+exchange them as `State`, so that any of them can go on where another stopped.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nas_skeleton.network.build import candidate_network
+from nas_skeleton.network.candidate import CandidateNetwork
+from nas_skeleton.network.initialise import initialise
+from nas_skeleton.spaces.card import Recipe, SpaceCard
+from nas_skeleton.spaces.cell import Cell
+from nas_skeleton.training.task import Task
+
+
+class Unsupported(Exception):
+    """An engine cannot train this on this machine; the message says why."""
+
+
+@dataclass(frozen=True)
+class State:
+    """Weights of one candidate, on the CPU, in the precision of its training.
+
+    `weights` holds the parameters and the running statistics of the lean network, `momentum` what
+    SGD accumulated for each parameter (zeros before the first step). What a dead edge holds in
+    other forms of the network changes nothing and is left out.
+    """
+
+    weights: dict[str, Tensor]
+    momentum: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What all trainings of a run share: card, recipe and the task, on the device to train on."""
+
+    card: SpaceCard
+    recipe: Recipe
+    task: Task
+
+    def network(self, cell: Cell, *, plain: bool = False) -> CandidateNetwork:
+        """The candidate with arbitrary weights, in the task's precision, on its device."""
+        network = candidate_network(
+            self.card,
+            self.recipe,
+            cell,
+            classes=self.task.classes,
+            layout=self.task.layout,
+            plain=plain,
+        )
+        return network.to(self.task.inputs.device, self.task.inputs.dtype)
+
+    def initial_state(self, cell: Cell, seed: int) -> State:
+        """The weights a training starts from; they depend on `seed` and parameters' names alone."""
+        network = self.network(cell)
+        initialise(network, seed)
+        return state_of(network)
+
+
+class Candidates(ABC):
+    """Candidates of one problem under training; member i has `cells[i]` and starts at `states[i]`.
+
+    `loss_sums`, float64 `(members,)` on the task's device, grows with every step by the
+    cross-entropy summed over the step's clips. The loop reads and resets it; a member whose sum is
+    not finite has diverged and does not disturb the others.
+
+    Raises:
+        Unsupported: this engine cannot train these candidates on this machine.
+        torch.OutOfMemoryError: they do not fit on the device together.
+    """
+
+    loss_sums: Tensor
+
+    @abstractmethod
+    def __init__(
+        self, problem: Problem, cells: Sequence[Cell], states: Sequence[State]
+    ) -> None: ...
+
+    @abstractmethod
+    def set_learning_rate(self, rate: float) -> None:
+        """The learning rate of the steps to come, for all members."""
+
+    @abstractmethod
+    def step(self, batches: Tensor) -> None:
+        """One step of SGD of every member on clips of its own.
+
+        Args:
+            batches: `(members, batch)` clip ids of the task, int64 on its device. The host need not
+                wait for the step to end.
+        """
+
+    @abstractmethod
+    def scores(self, ids: Tensor) -> Tensor:
+        """Class scores `(members, len(ids), classes)`, with batch norm's running statistics."""
+
+    @abstractmethod
+    def state(self, member: int) -> State:
+        """A copy of the member's weights as they are after the last step."""
+
+
+def state_of(network: nn.Module) -> State:
+    """The state of a lean network whose training has not begun."""
+    momentum = {name: torch.zeros_like(p).cpu() for name, p in network.named_parameters()}
+    return State(weights_of(network), momentum)
+
+
+def weights_of(network: nn.Module) -> dict[str, Tensor]:
+    """Copies of parameters and running statistics by name, on the CPU, in the default layout."""
+    names = [name for name, _ in network.named_parameters()]
+    names += [name for name, _ in network.named_buffers() if name.endswith(RUNNING)]
+    values = network.state_dict()
+    return {
+        name: values[name].detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name in names
+    }
+
+
+RUNNING = ("running_mean", "running_var")

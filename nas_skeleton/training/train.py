@@ -1,0 +1,309 @@
+"""From jobs to results: trains a group of jobs on an engine, through checkpoints and fallbacks.
+
+Jobs of a group differ in architecture and seed only. They are advanced side by side where the
+engine gains by it, and what becomes of one is no concern of the others.
+"""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nas_skeleton.errors import InputError
+from nas_skeleton.network.initialise import derive_seed
+from nas_skeleton.spaces import Space
+from nas_skeleton.spaces.cell import Cell
+from nas_skeleton.training import checkpoint
+from nas_skeleton.training.candidates import Problem, State, Unsupported
+from nas_skeleton.training.engines import FALLBACK, EngineName, candidates_of
+from nas_skeleton.training.job import Job
+from nas_skeleton.training.loop import Diverged, Loop, Member, Progress, Stopped
+from nas_skeleton.training.memory import PeakMemory
+from nas_skeleton.training.result import Accuracy, EpochRecord, Measured
+from nas_skeleton.training.task import Task
+
+LATENCY_RUNS = 20
+
+
+def train_jobs(
+    jobs: Sequence[Job],
+    space: Space,
+    task: Task,
+    *,
+    engine: EngineName = "fast",
+    checkpoint_path: Callable[[Job], Path] | None = None,
+    checkpoint_every_s: float = 20.0,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_epoch: Callable[[Job, EpochRecord], None] = lambda _, __: None,
+) -> Iterator[tuple[Job, Measured | Exception]]:
+    """Train `jobs`, all of one recipe, to the end, each from its checkpoint if it has one.
+
+    `task` lies on the device to train on; its precision is the precision of the training. Runs with
+    one thread, because the number of threads changes how sums are rounded.
+
+    A job that the engine cannot train goes to the next one of `FALLBACK`, alone; one whose loss is
+    not finite is trained again by the plain network, alone, before it counts as diverged. Both are
+    said in `Measured.fallback`.
+
+    Yields:
+        Each job as it ends, with what was measured or the exception that ended it: `loop.Diverged`
+        or an error.
+
+    Raises:
+        Stopped: `should_stop` said so; what is not finished has its checkpoint.
+        InputError: a checkpoint does not fit.
+        OSError: a checkpoint cannot be written.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        recipe = space.card.recipe(jobs[0].recipe)
+        group = _Group(
+            Problem(space.card, recipe, task),
+            checkpoint_path,
+            checkpoint_every_s,
+            should_stop,
+            on_epoch,
+        )
+        trainings = [group.begin(job, space.cell(job.arch_index)) for job in jobs]
+        for equals in _equally_far(trainings, engine):
+            yield from group.train(equals, equals[0].engine(engine))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def train_job(job: Job, space: Space, task: Task, **options: Any) -> Measured:
+    """Train one job as `train_jobs` does.
+
+    Raises:
+        Stopped: as `train_jobs`.
+        Diverged: the loss is not finite.
+    """
+    [(_, outcome)] = train_jobs([job], space, task, **options)
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def training_seed(job: Job) -> int:
+    """The seed all randomness of a training comes from: its identity, so no two share a stream."""
+    return derive_seed(job.key)
+
+
+@dataclass
+class _Training:
+    """A job under way."""
+
+    job: Job
+    cell: Cell
+    state: State
+    progress: Progress
+
+    def engine(self, wanted: EngineName) -> EngineName:
+        """The engine to go on with: once a training fell back, it stays where it went."""
+        if self.progress.fallback:
+            return self.progress.engines[-1]  # type: ignore[return-value]
+        return wanted
+
+
+def _equally_far(trainings: Sequence[_Training], engine: EngineName) -> list[list[_Training]]:
+    """The trainings in groups that have done the same number of steps and go on alike."""
+    groups: dict[tuple[int, int, EngineName], list[_Training]] = {}
+    for training in trainings:
+        progress = training.progress
+        place = (progress.epoch, progress.step, training.engine(engine))
+        groups.setdefault(place, []).append(training)
+    return list(groups.values())
+
+
+@dataclass
+class _Group:
+    """Trains jobs of one problem; its fields are what `train_jobs` was told about all of them."""
+
+    problem: Problem
+    checkpoint_path: Callable[[Job], Path] | None
+    checkpoint_every_s: float
+    should_stop: Callable[[], bool]
+    on_epoch: Callable[[Job, EpochRecord], None]
+
+    def begin(self, job: Job, cell: Cell) -> _Training:
+        """The job as its checkpoint left it, or at its beginning."""
+        fresh = self._initial_state(job, cell)
+        path = self.checkpoint_path(job) if self.checkpoint_path else None
+        saved = checkpoint.load(path, job.key) if path else None
+        if path is None or saved is None:
+            return _Training(job, cell, fresh, Progress())
+        try:
+            return _Training(job, cell, *_unpack(saved, like=fresh))
+        except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"{path}: its contents do not fit this training ({type(error).__name__}): remove "
+                "it and run the same command again"
+            ) from None
+
+    def train(
+        self, trainings: Sequence[_Training], engine: EngineName
+    ) -> Iterator[tuple[Job, Measured | Exception]]:
+        """Train to the end what is equally far, together if the engine can."""
+        error: Exception
+        try:
+            finished = self._train(trainings, engine)
+        except (Stopped, InputError, OSError):
+            raise
+        except Exception as caught:
+            error = caught
+            traceback.clear_frames(error.__traceback__)  # they hold what filled the memory
+        else:
+            diverged: list[_Training] = []
+            for training, outcome in zip(trainings, finished, strict=True):
+                if isinstance(outcome, Diverged) and engine != "reference":
+                    diverged.append(self.begin_again(training, f"{engine}: {outcome}"))
+                else:
+                    yield training.job, outcome
+            for training in diverged:  # after the others' results are out of this function's hands
+                yield from self.train([training], "reference")
+            return
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if len(trainings) > 1:  # find out which of them it was; the others go on together
+            half = len(trainings) // 2
+            yield from self.train(trainings[:half], engine)
+            yield from self.train(trainings[half:], engine)
+        elif isinstance(error, Unsupported | torch.OutOfMemoryError) and engine in FALLBACK:
+            [training] = trainings
+            reason = f"{engine}: {' '.join(str(error).split())}"
+            fallen = replace(training.progress, fallback=reason)
+            yield from self.train([replace(training, progress=fallen)], FALLBACK[engine])
+        else:
+            yield trainings[0].job, error
+
+    def begin_again(self, training: _Training, fallback: str) -> _Training:
+        """The training from its beginning, whatever its checkpoint says."""
+        state = self._initial_state(training.job, training.cell)
+        return replace(training, state=state, progress=Progress(fallback=fallback))
+
+    def _train(
+        self, trainings: Sequence[_Training], engine: EngineName
+    ) -> list[Measured | Diverged]:
+        """Train together on `engine`; `trainings` stay as they were."""
+        task = self.problem.task
+        peak = PeakMemory(task.inputs.device)
+        candidates = candidates_of(
+            engine, self.problem, [t.cell for t in trainings], [t.state for t in trainings]
+        )
+        members = []
+        for training in trainings:
+            progress = copy.deepcopy(training.progress)
+            if progress.engines[-1:] != [engine]:
+                progress.engines.append(engine)
+            members.append(Member(training_seed(training.job), progress))
+
+        def save(index: int, state: State) -> None:
+            assert self.checkpoint_path is not None
+            job = trainings[index].job
+            checkpoint.save(self.checkpoint_path(job), job.key, _pack(state, members[index]))
+
+        Loop(
+            candidates,
+            members,
+            task,
+            self.problem.recipe,
+            save=save if self.checkpoint_path else None,
+            save_every_s=self.checkpoint_every_s,
+            should_stop=self.should_stop,
+            on_epoch=lambda index, record: self.on_epoch(trainings[index].job, record),
+        ).run()
+        return [
+            Diverged(member.diverged)
+            if member.diverged
+            else self._measured(training.cell, member, peak.read())
+            for training, member in zip(trainings, members, strict=True)
+        ]
+
+    def _measured(self, cell: Cell, member: Member, peak_memory_bytes: int) -> Measured:
+        inputs = self.problem.task.inputs
+        progress = member.progress
+        return Measured(
+            curve=progress.curve,
+            predictions={
+                split: member.scores[split].argmax(dim=1).cpu().numpy().astype(np.int16)
+                for split in ("valid", "test")
+                if split in member.scores
+            },
+            train_time_s=progress.train_time_s,
+            latency_s=latency(self.problem, cell),
+            peak_memory_bytes=peak_memory_bytes,
+            engine="+".join(progress.engines),
+            fallback=progress.fallback,
+            device=device_name(inputs.device),
+            precision=self._precision(),
+        )
+
+    def _precision(self) -> str:
+        """The recipe's, or that of the inputs where a task in float64 asks for more."""
+        dtype = self.problem.task.inputs.dtype
+        if dtype == torch.float32:
+            return self.problem.recipe.precision
+        return str(dtype).removeprefix("torch.")
+
+    def _initial_state(self, job: Job, cell: Cell) -> State:
+        return self.problem.initial_state(cell, derive_seed(training_seed(job), "weights"))
+
+
+def _pack(state: State, member: Member) -> dict[str, Any]:
+    """Plain values and tensors for a checkpoint."""
+    return {"weights": state.weights, "momentum": state.momentum, **asdict(member.progress)}
+
+
+def _unpack(saved: dict[str, Any], like: State) -> tuple[State, Progress]:
+    """State and progress of a checkpoint, if names and shapes are those of `like`."""
+    values = {name: saved[name] for name in asdict(Progress())}
+    values["curve"] = [
+        EpochRecord(
+            **{
+                **record,
+                "accuracy": {
+                    split: Accuracy(**accuracy) for split, accuracy in record["accuracy"].items()
+                },
+            }
+        )
+        for record in values["curve"]
+    ]
+    state = State(saved["weights"], saved["momentum"])
+    for kept, expected in ((state.weights, like.weights), (state.momentum, like.momentum)):
+        if {k: v.shape for k, v in kept.items()} != {k: v.shape for k, v in expected.items()}:
+            raise ValueError("other weights")
+    return state, Progress(**values)
+
+
+@torch.inference_mode()
+def latency(problem: Problem, cell: Cell) -> float:
+    """Median seconds of one forward pass of a single clip through the lean PyTorch network.
+
+    In evaluation mode, on the problem's device, whatever engine trains: the figure belongs to the
+    architecture.
+    """
+    network = problem.network(cell).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    clip = problem.task.inputs[:1]
+    times = []
+    for _ in range(LATENCY_RUNS + 3):  # the first ones warm up
+        started = time.perf_counter()
+        network(clip)
+        if clip.is_cuda:
+            torch.cuda.synchronize(clip.device)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times[3:])
+
+
+def device_name(device: torch.device) -> str:
+    """What the training ran on, as people call it: "cpu" or the GPU's product name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

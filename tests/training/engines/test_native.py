@@ -1,0 +1,182 @@
+"""The compiled engine: every size a card may ask for, every vector width, and how it is built.
+
+That it computes what the reference does for every kind of cell is in test_conformance.py.
+"""
+
+import stat
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nas_skeleton.skeletons.layouts import UTDMHAD
+from nas_skeleton.spaces import load_space
+from nas_skeleton.training.candidates import Problem, Unsupported
+from nas_skeleton.training.engines import candidates_of
+from nas_skeleton.training.engines.native import Native, available, library
+from nas_skeleton.training.task import Task
+
+MIXED = "|nor_conv_3x3~0|+|avg_pool_3x3~0|nor_conv_1x1~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|"  # noqa: E501
+
+
+def problem_of(space="nb201", *, bodies=1, clips=20, macro="both", seed=0, **recipe):
+    """A problem of random clips in float64."""
+    card = load_space(space).card
+    card = card.model_copy(update={"macro": card.macro.model_copy(update={"reduction": macro})})
+    small = {"channels": 4, "cells_per_stage": 1, "frames": 8, "batch_size": 6}
+    wanted = card.recipe("quick").model_copy(update={**small, **recipe})
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(
+        clips,
+        3,
+        wanted.frames,
+        len(UTDMHAD.joints),
+        bodies,
+        generator=generator,
+        dtype=torch.double,
+    )
+    labels = torch.randint(5, (clips,), generator=generator)
+    task = Task(inputs, labels, {"train": torch.arange(clips)}, 5, UTDMHAD)
+    return Problem(card, wanted, task)
+
+
+def largest_difference(problem, cell, batches):
+    """Between native and reference, over losses, scores, weights and momentum after `batches`."""
+    state = problem.initial_state(cell, 3)
+    engines = [candidates_of(name, problem, [cell], [state]) for name in ("reference", "native")]
+    for engine in engines:
+        engine.set_learning_rate(0.05)
+        for batch in batches:
+            engine.step(batch[None])
+    losses = [engine.loss_sums for engine in engines]
+    scores = [engine.scores(torch.arange(len(problem.task.labels))) for engine in engines]
+    reference, native = (engine.state(0) for engine in engines)
+    pairs = [
+        losses,
+        scores,
+        *((value, native.weights[name]) for name, value in reference.weights.items()),
+        *((value, native.momentum[name]) for name, value in reference.momentum.items()),
+    ]
+    return max((first - second).abs().max().item() for first, second in pairs)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    space=st.sampled_from(["nb201", "nb201-image"]),
+    channels=st.integers(1, 19),
+    cells=st.integers(1, 2),
+    frames=st.integers(3, 13),
+    batch=st.integers(2, 19),
+    bodies=st.integers(1, 2),
+    macro=st.sampled_from(["both", "time"]),
+    seed=st.integers(0, 1000),
+)
+def test_every_size_gives_what_the_reference_gives(
+    space, channels, cells, frames, batch, bodies, macro, seed
+):
+    problem = problem_of(
+        space,
+        bodies=bodies,
+        macro=macro,
+        seed=seed,
+        channels=channels,
+        cells_per_stage=cells,
+        frames=frames,
+        batch_size=batch,
+    )
+    cell = load_space(space).cell(load_space(space).resolve(MIXED))
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(seed))
+    batches = [order[:batch], order[-batch:], order[:2]]  # the last one is smaller
+    assert largest_difference(problem, cell, batches) < 1e-9
+
+
+@pytest.mark.parametrize("flag", ["-mno-avx512f", "-mno-avx"])
+def test_processors_with_shorter_vectors_compute_the_same(flag, monkeypatch, tmp_path):
+    flags = library._flags()
+    monkeypatch.setattr(library, "_flags", lambda: [*flags, flag])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    library.library.cache_clear()
+    try:
+        problem = problem_of(channels=6)
+        cell = load_space("nb201").cell(load_space("nb201").resolve(MIXED))
+        assert largest_difference(problem, cell, [torch.arange(6)] * 3) < 1e-9
+    finally:
+        library.library.cache_clear()
+
+
+def test_a_training_step_repeats_bit_for_bit():
+    problem = problem_of()
+    problem = Problem(problem.card, problem.recipe, problem.task.to(torch.device("cpu")))
+    cell = load_space("nb201").cell(6111)
+    state = problem.initial_state(cell, 3)
+    first, second = (Native(problem, [cell], [state]) for _ in range(2))
+    for engine in (first, second):
+        for _ in range(5):
+            engine.step(torch.arange(6)[None])
+    assert torch.equal(first.loss_sums, second.loss_sums)
+    for name, value in first.state(0).weights.items():
+        assert torch.equal(value, second.state(0).weights[name]), name
+
+
+def test_a_nan_is_not_hidden_by_a_relu():
+    problem = problem_of()
+    problem.task.inputs[0] = float("nan")
+    cell = load_space("nb201").cell(load_space("nb201").resolve(MIXED))
+    engine = Native(problem, [cell], [problem.initial_state(cell, 3)])
+    engine.step(torch.arange(6)[None])
+    assert engine.loss_sums.isnan().all()
+
+
+def test_it_is_built_once_into_the_users_own_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    builds = []
+    build = library._build
+    monkeypatch.setattr(library, "_build", lambda *a: builds.append(a) or build(*a))
+    for _ in range(2):
+        library.library.cache_clear()
+        assert available() == ""
+    library.library.cache_clear()
+    assert len(builds) == 1
+    [built] = tmp_path.glob("nas_skeleton/native/*.so")
+    assert stat.S_IMODE(built.parent.stat().st_mode) == 0o700
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("compiler", "reason"),
+    [("absent-compiler", "no C\\+\\+ compiler 'absent-compiler'"), ("false", "cannot build")],
+)
+def test_without_a_working_compiler_the_reason_is_said(compiler, reason, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("CXX", compiler)
+    library.library.cache_clear()
+    with pytest.raises(Unsupported, match=reason):
+        library.library("float")
+    assert available()
+    library.library.cache_clear()
+
+
+def test_processes_that_start_together_share_one_build(tmp_path):
+    code = "from nas_skeleton.training.engines.native import available; print(repr(available()))"
+    environment = {"XDG_CACHE_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(3)
+    ]
+    assert [process.communicate()[0].strip() for process in processes] == ["''"] * 3
+    assert len(list(tmp_path.glob("nas_skeleton/native/*.so"))) == 1
+
+
+def test_a_kernel_longer_than_it_has_is_refused():
+    problem = problem_of()
+    stem = problem.card.stem.model_copy(update={"temporal_kernel": 17})
+    card = problem.card.model_copy(update={"stem": stem})
+    problem = Problem(card, problem.recipe, problem.task)
+    cell = load_space("nb201").cell(6111)
+    with pytest.raises(Unsupported, match="15 frames"):
+        Native(problem, [cell], [problem.initial_state(cell, 3)])
