@@ -52,6 +52,7 @@ FOREIGN = {
 
 ROOMS_HERE = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 MODULES = sorted(PACKAGE.rglob("*.py"))
+KERNELS = sorted([*PACKAGE.rglob("*.cpp"), *PACKAGE.rglob("*.h")])  # built where they run
 
 
 def imported(module: Path) -> set[str]:
@@ -143,8 +144,9 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_carries_code_and_cards_and_nothing_else(packages: Path) -> None:
     (wheel,) = packages.glob("*.whl")
     files = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    code = {str(path.relative_to(CHECKOUT)) for path in MODULES} | {"nas_skeleton/py.typed"}
-    assert files == code | {f"nas_skeleton/cards/{card}" for card in CARDS}
+    code = {str(path.relative_to(CHECKOUT)) for path in (*MODULES, *KERNELS)}
+    cards = {f"nas_skeleton/cards/{card}" for card in CARDS}
+    assert files == code | cards | {"nas_skeleton/py.typed"}
 
 
 def test_the_wheel_has_the_projects_version_and_licence(packages: Path) -> None:
@@ -181,6 +183,7 @@ def test_the_sdist_carries_no_data_and_no_runs(packages: Path) -> None:
     with tarfile.open(sdist) as content:
         names = {name.partition("/")[2] for name in content.getnames()}
     assert names >= CARDS | {"pyproject.toml", "LICENSE", "constraints.txt", "Makefile"}
+    assert names >= {str(path.relative_to(CHECKOUT)) for path in (*MODULES, *KERNELS)}
     assert {n for n in names if n.startswith(("datasets/", "search_spaces/"))} == CARDS
     assert not {name for name in names if name.startswith("runs/")}
 

@@ -9,16 +9,23 @@ import pyarrow.parquet as pq
 import pytest
 
 from nas_skeleton.results import schema
+from nas_skeleton.scheduling.campaign import choose_means, start_campaign
+from nas_skeleton.scheduling.signals import Signals
 from nas_skeleton.skeletons.store import load_dataset
+from nas_skeleton.spaces import load_space
 
 NAME = "tiny_synthetic_thesis_tiny_random_777"
 
 
 @pytest.fixture
-def run(command):
+def run(workdir):
     """A finished run of three trainings."""
-    done = command("search", "--space", "tiny", "--dataset", "synthetic", "--trials", "3")
-    assert done.returncode == 0, done.stderr
+    means = choose_means("cpu", "1")
+    space, data = load_space("tiny"), load_dataset("synthetic")
+    campaign = start_campaign(space, data, means, seeds=[777], trials=3)
+    for job in campaign.jobs:
+        campaign.execute_here(job, Signals(), lambda _: None)
+    assert campaign.run.name == NAME
     return NAME
 
 
@@ -26,20 +33,20 @@ def test_list_without_runs_says_how_to_start(command):
     assert "nas_skeleton.search" in command("runs", "list").stdout
 
 
-def test_list_counts(command, run):
-    line = command("runs", "list").stdout.splitlines()[-1]
+def test_list_counts(here, run):
+    line = here("runs", "list").stdout.splitlines()[-1]
     assert line.split() == [run, "3", "0", "0", "0"]
 
 
-def test_show_says_what_was_asked_and_ranks(command, run):
-    shown = command("runs", "show", run, "--top", "2").stdout
+def test_show_says_what_was_asked_and_ranks(here, run):
+    shown = here("runs", "show", run, "--top", "2").stdout
     assert "protocol       thesis" in shown
     assert "3 done, 0 diverged, 0 failed, 0 missing trainings" in shown
     assert "Best 2 of 3 architectures by validation" in shown
 
 
-def test_show_json_is_one_object_and_nothing_else(command, run):
-    shown = json.loads(command("runs", "show", run, "--json").stdout)
+def test_show_json_is_one_object_and_nothing_else(here, run):
+    shown = json.loads(here("runs", "show", run, "--json").stdout)
     assert shown["ranked_by"] == "validation"
     assert shown["trainings"] == {"done": 3, "diverged": 0, "failed": 0, "missing": 0}
     assert [row["rank"] for row in shown["leaderboard"]] == [1, 2, 3]
@@ -48,31 +55,31 @@ def test_show_json_is_one_object_and_nothing_else(command, run):
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
-def test_show_draws_a_figure(command, run, workdir, suffix):
+def test_show_draws_a_figure(here, run, workdir, suffix):
     path = workdir / f"out/figure.{suffix}"
-    assert command("runs", "show", run, "--figure", str(path)).returncode == 0
+    assert here("runs", "show", run, "--figure", str(path)).returncode == 0
     assert path.stat().st_size > 5000
 
 
-def test_figure_of_unknown_kind_is_refused(command, run):
-    done = command("runs", "show", run, "--figure", "figure.xyz")
+def test_figure_of_unknown_kind_is_refused(here, run):
+    done = here("runs", "show", run, "--figure", "figure.xyz")
     assert done.returncode == 2
     assert ".png" in done.stderr
 
 
-def test_missing_lists_architecture_and_seed(command, run):
-    assert command("runs", "missing", run).stdout == ""
+def test_missing_lists_architecture_and_seed(here, run):
+    assert here("runs", "missing", run).stdout == ""
     path = Path("runs") / run / "run.json"
     path.write_text(path.read_text().replace('"trials": 3', '"trials": 5'))
-    missing = [line.split() for line in command("runs", "missing", run).stdout.splitlines()]
+    missing = [line.split() for line in here("runs", "missing", run).stdout.splitlines()]
     assert len(missing) == 2
     assert all(seed == "777" for _, seed in missing)
-    as_json = json.loads(command("runs", "missing", run, "--json").stdout)
+    as_json = json.loads(here("runs", "missing", run, "--json").stdout)
     assert [[str(m["arch_index"]), str(m["seed"])] for m in as_json["missing"]] == missing
 
 
-def test_collected_files_agree_with_each_other_and_with_the_data(command, run, workdir):
-    assert command("runs", "collect", run).returncode == 0
+def test_collected_files_agree_with_each_other_and_with_the_data(here, run, workdir):
+    assert here("runs", "collect", run).returncode == 0
     folder = workdir / "runs" / run
     table = pd.read_parquet(folder / "table.parquet")
     assert list(table.columns) == list(schema.COLUMNS)
@@ -96,16 +103,16 @@ def test_collected_files_agree_with_each_other_and_with_the_data(command, run, w
         assert hits.mean() == stored
 
 
-def test_a_run_is_read_without_its_data(command, run, workdir):
+def test_a_run_is_read_without_its_data(here, run, workdir):
     (workdir / "datasets").rename(workdir / "elsewhere")
-    assert command("runs", "show", run).returncode == 0
-    assert command("runs", "collect", run).returncode == 0
+    assert here("runs", "show", run).returncode == 0
+    assert here("runs", "collect", run).returncode == 0
 
 
-def test_one_unreadable_run_does_not_hide_the_others(command, run, workdir):
+def test_one_unreadable_run_does_not_hide_the_others(here, run, workdir):
     (workdir / "runs/broken").mkdir()
     (workdir / "runs/broken/run.json").write_text("{")
-    listed = command("runs", "list")
+    listed = here("runs", "list")
     assert listed.returncode == 0
     assert "unreadable" in listed.stdout
     assert run in listed.stdout

@@ -189,7 +189,7 @@ def is_running(pid):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_one_signal_to_the_whole_group_saves_everything_and_exits_75(here, workdir, number):
-    lengthen(workdir, 40)
+    lengthen(workdir, 100)  # so that the signal comes in the middle of one
     with started(workdir, *SEARCH, "--trials", "100") as process:
         wait_for_rows(process, 1)
         os.killpg(process.pid, number)

@@ -1,0 +1,142 @@
+"""What was measured, for people and as one JSON object."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tabulate import tabulate
+
+from nas_skeleton.benchmarks.bookkeeping import RUN, Bookkeeping
+from nas_skeleton.benchmarks.contenders import THESIS
+from nas_skeleton.benchmarks.machine import Machine
+from nas_skeleton.benchmarks.measure import Measured, Speed
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything one call of `speed` found; `cells` are (index, architecture string)."""
+
+    machine: Machine
+    space: str
+    dataset: str
+    protocol: str
+    seed: int
+    cells: list[tuple[int, str]]
+    settings: list[Measured]
+    bookkeeping: Bookkeeping | None
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The report in plain types; recipes as in the cards."""
+    return {
+        "machine": asdict(report.machine),
+        "space": report.space,
+        "dataset": report.dataset,
+        "protocol": report.protocol,
+        "seed": report.seed,
+        "cells": [{"index": index, "arch": arch} for index, arch in report.cells],
+        "settings": [
+            {**_fields(measured), "recipe": measured.recipe.model_dump()}
+            for measured in report.settings
+        ],
+        "bookkeeping": asdict(report.bookkeeping) if report.bookkeeping else None,
+    }
+
+
+def as_text(report: Report) -> str:
+    """The report as tables with what they mean below."""
+    machine = report.machine
+    lines = [
+        f"Machine    {machine.cpu}, {machine.cores} cores usable; {machine.system}",
+        f"           {machine.gpu or 'no GPU used'}; torch {machine.torch}",
+        f"Processes  {machine.workers}, one thread each",
+        f"Data       {report.dataset}, protocol {report.protocol}; space {report.space}",
+        f"Cells      {len(report.cells)} random ones, seed {report.seed}: "
+        + ", ".join(f"#{index}" for index, _ in report.cells),
+    ]
+    for measured in report.settings:
+        lines += ["", *_table(measured, machine.workers)]
+    lines += ["", *_notes(machine.workers, any(THESIS in m.speeds for m in report.settings))]
+    if report.bookkeeping:
+        lines += ["", *_bookkeeping(report.bookkeeping)]
+    return "\n".join(lines)
+
+
+def _fields(measured: Measured) -> dict[str, Any]:
+    values = {**vars(measured), "recipe": None}
+    for name in ("peaks", "demand", "floor"):
+        values[name] = asdict(values[name])
+    values["speeds"] = {name: asdict(speed) for name, speed in measured.speeds.items()}
+    return values
+
+
+def _table(measured: Measured, workers: int) -> list[str]:
+    recipe, floor = measured.recipe, measured.floor
+    several = _workers(workers)
+    header = ["engine", "together", "ms/step", "per core", "roofline", several, "s/epoch", "thesis"]
+    body = [_row(name, speed) for name, speed in measured.speeds.items()]
+    align = ("left", *["right"] * (len(header) - 1))
+    peaks = measured.peaks
+    return [
+        f"{measured.name}: C={recipe.channels}, N={recipe.cells_per_stage}, {recipe.frames} "
+        f"frames, batch {recipe.batch_size}; medians of {measured.rounds} rounds",
+        tabulate(body, header, colalign=align, disable_numparse=True),
+        f"floor {measured.floor_ms:.3g} ms: arithmetic {floor.compute_ms:.3g} ms "
+        f"({measured.demand.flops / 1e9:.3g} GFLOP at {peaks.flops_per_s / 1e9:.4g} GFLOP/s), "
+        f"traffic {floor.traffic_ms:.3g} ms ({measured.demand.least_bytes / 1e6:.3g} MB at "
+        f"{peaks.bytes_per_s / 1e9:.3g} GB/s; op by op {floor.op_by_op_traffic_ms:.3g} ms)",
+        *(f"{name} cannot take part: {why}" for name, why in measured.unsupported.items()),
+    ]
+
+
+def _workers(count: int) -> str:
+    return f"{count} worker" + "s" * (count > 1)
+
+
+def _row(name: str, speed: Speed) -> list[str]:
+    share = "" if speed.roofline_share is None else f"{100 * speed.roofline_share:.0f} %"
+    thesis = "" if speed.over_thesis is None else f"{speed.over_thesis.median:.2f} x"
+    return [
+        name,
+        str(speed.side_by_side),
+        f"{speed.ms_per_step:.4g}",
+        f"{speed.per_core.median:.2f} x",
+        share,
+        f"{speed.workers_ratio.median:.2f} x",
+        f"{speed.s_per_epoch:.3g}",
+        thesis,
+    ]
+
+
+def _notes(workers: int, thesis: bool) -> list[str]:
+    plural = "processes" if workers > 1 else "process"
+    notes = [
+        "together: candidates that advance side by side in one process. ms/step: of one candidate, "
+        "in one process with one thread.",
+        "per core: steps per second of one process; reference, the plain PyTorch code, is 1.",
+        "roofline: floor / time of a step; the floor is the larger of arithmetic at the peak of "
+        "sgemm and least traffic at the bandwidth of a copy, both measured.",
+        f"{_workers(workers)}: steps per second of {workers} {plural} over those of one process of "
+        "reference.",
+        f"s/epoch: of one candidate with {workers} {plural} at work, evaluation included: an "
+        "engine's as often as the recipe says, the thesis' after every epoch.",
+    ]
+    if thesis:
+        notes.append(
+            f"thesis: epochs per second over those of the thesis-style loop in {workers} {plural} "
+            "(8-bit images through a DataLoader, plain modules, .item() every step, evaluation of "
+            "train, valid and test every epoch; same stem, sizes and clips)."
+        )
+    return notes
+
+
+def _bookkeeping(found: Bookkeeping) -> list[str]:
+    return [
+        f"Bookkeeping: {found.trainings} trainings of {found.training_s:.2f} s on "
+        f"{_workers(found.workers)}, engine {found.engine}, real scheduler and store",
+        f"  between two trainings {1e3 * found.between_s:.1f} ms: "
+        f"{100 * found.share_between:.2f} % of a two-second training",
+        f"  start-up {found.startup_s:.2f} s, ending {found.ending_s:.2f} s; all together "
+        f"{100 * found.share_of_run:.2f} % of a run of {RUN} two-second trainings",
+    ]

@@ -1,0 +1,241 @@
+"""What a step must cost at least on this machine: arithmetic and memory traffic at measured peaks.
+
+Arithmetic: `2 * 3` FLOPs per multiply-accumulate of the card's count (`spaces.costs`), the 3 for
+forward and backward, without the edges that a lean network leaves out. Traffic is that of feature
+maps, counted in two ways from the operations of the lean network:
+
+* *least*: everything elementwise rides along with its neighbours. Forward, each convolution reads
+  its input and writes its output; each node reads what flows into it (outputs of convolutions,
+  sources of pools and skips) and is written once. Backward moves twice as much: it reads the maps
+  again, and reads and writes their gradients. Weights are neglected.
+* *op by op*: each operation of eager PyTorch (convolution, batch norm, ReLU, pool, sum) reads its
+  inputs from memory and writes its output to memory, see `OP_BY_OP`.
+
+The **floor** of a step is the larger of arithmetic at the peak of sgemm and *least* traffic at the
+bandwidth of a copy, as if the two overlapped perfectly. The share of the roofline is floor / time.
+Both peaks are measured, on a CPU with one thread. There a copy works on as many bytes as the maps
+of a forward pass have, so that it is in the cache if they are; on a GPU it is 1 GiB.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import mean
+
+import torch
+
+from nas_skeleton.spaces import Space
+from nas_skeleton.spaces.card import ImageStem, Recipe
+from nas_skeleton.spaces.cell import CONVOLUTIONS, EDGES, NONE, Cell
+from nas_skeleton.spaces.costs import STAGES, reduced_size
+from nas_skeleton.spaces.liveness import Role, roles
+
+FLOPS_PER_MAC = 2 * 3
+BACKWARD = 2  # least traffic of the backward pass, in forward passes
+NUMBER_BYTES = 4  # float32
+COORDINATES = 3
+
+# Maps read and written by the kernels of one operation, forward + backward. Convolution: input and
+# output; both gradients read the output's, one writes the input's, one reads the input. Batch norm
+# reads its input twice (statistics, then scaling) and backward the gradient and the input twice.
+OP_BY_OP = {"conv": 2 + 4, "norm": 3 + 5, "relu": 2 + 3, "pool": 2 + 2, "sum": 3}
+
+GEMM_SIZES = {"cpu": (512, 1024), "cuda": (4096, 8192)}
+GPU_COPY_BYTES = 2**30
+REPEATS = 10
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What one step of one candidate asks for: FLOPs and bytes, see the module's text.
+
+    `maps` is the size in bytes of all maps that a forward pass writes.
+    """
+
+    flops: float
+    least_bytes: float
+    op_by_op_bytes: float
+    maps: float
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """What the machine reached: FLOP/s of sgemm; bytes read plus written per second of a copy."""
+
+    flops_per_s: float
+    bytes_per_s: float
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Milliseconds of one step of one candidate at the machine's peaks."""
+
+    compute_ms: float
+    traffic_ms: float
+    op_by_op_traffic_ms: float
+
+    @property
+    def ms(self) -> float:
+        """The floor: arithmetic or least traffic, whichever takes longer."""
+        return max(self.compute_ms, self.traffic_ms)
+
+
+def floor(demand: Demand, peaks: Peaks) -> Floor:
+    """What `demand` takes at `peaks`."""
+    return Floor(
+        compute_ms=1e3 * demand.flops / peaks.flops_per_s,
+        traffic_ms=1e3 * demand.least_bytes / peaks.bytes_per_s,
+        op_by_op_traffic_ms=1e3 * demand.op_by_op_bytes / peaks.bytes_per_s,
+    )
+
+
+def mean_demand(
+    space: Space, recipe: Recipe, cells: list[int], *, classes: int, joints: int, bodies: int
+) -> Demand:
+    """The mean over `cells` of what a step asks for."""
+    demands = [
+        _demand(space, recipe, space.cell(index), classes, joints, bodies) for index in cells
+    ]
+    return Demand(
+        flops=mean(d.flops for d in demands),
+        least_bytes=mean(d.least_bytes for d in demands),
+        op_by_op_bytes=mean(d.op_by_op_bytes for d in demands),
+        maps=mean(d.maps for d in demands),
+    )
+
+
+def live_part(cell: Cell) -> Cell:
+    """The cell with "none" on the edges that a lean network does not compute."""
+    return Cell(
+        tuple(
+            op if role is Role.LIVE else NONE
+            for op, role in zip(cell.operations, roles(cell), strict=True)
+        )
+    )
+
+
+@dataclass
+class _Maps:
+    """Numbers in feature maps, of one body of one clip."""
+
+    read: float = 0.0  # forward, least
+    written: float = 0.0
+    op_by_op: float = 0.0  # read and written, forward and backward
+
+    def add(self, size: float, *, read: float, written: float, **operations: int) -> None:
+        """`size` numbers in a map, so many maps read and written, so many operations on them."""
+        self.read += size * read
+        self.written += size * written
+        self.op_by_op += size * sum(OP_BY_OP[name] * count for name, count in operations.items())
+
+
+def _demand(
+    space: Space, recipe: Recipe, cell: Cell, classes: int, joints: int, bodies: int
+) -> Demand:
+    live = live_part(cell)
+    macs = space.cost(space.index(live), recipe, classes=classes, joints=joints, bodies=bodies).macs
+    maps = _Maps()
+    height, width, channels = recipe.frames, joints, recipe.channels
+    _stem(maps, space, channels, height * width)
+    for stage in range(STAGES):
+        if stage:
+            before = channels * height * width
+            height, width = reduced_size(height, width, space.card.macro.reduction)
+            channels *= 2
+            _reduction(maps, before, channels * height * width)
+        for _ in range(recipe.cells_per_stage):
+            _cell(maps, live, channels * height * width)
+    maps.add(channels * height * width, read=1, written=0, norm=1, relu=1)
+    numbers = NUMBER_BYTES * recipe.batch_size * bodies
+    return Demand(
+        flops=float(FLOPS_PER_MAC * macs * recipe.batch_size),
+        least_bytes=numbers * (1 + BACKWARD) * (maps.read + maps.written),
+        op_by_op_bytes=numbers * maps.op_by_op,
+        maps=numbers * maps.written,
+    )
+
+
+def _cell(maps: _Maps, live: Cell, size: float) -> None:
+    used = [(edge, op) for edge, op in zip(EDGES, live.operations, strict=True) if op != NONE]
+    convolutions = [edge for edge, op in used if op in CONVOLUTIONS]
+    names = [name for *_, name in live.named_edges()]
+    targets = {target for (_, target), _ in used}
+    sources = {source for (source, _), _ in used}
+    maps.add(
+        size,
+        read=len(used) + len(convolutions),
+        written=len(targets) + len(convolutions),
+        conv=len(convolutions),
+        norm=len(convolutions),
+        relu=len({source for source, _ in convolutions}),
+        pool=names.count("avg_pool_3x3"),
+        # forward per further input of a node, backward per further use of one
+        sum=2 * len(used) - len(targets) - len(sources),
+    )
+
+
+def _reduction(maps: _Maps, before: float, after: float) -> None:
+    """Two convolutions with batch norm, and a shortcut that rides along in the sum."""
+    maps.add(before, read=2, written=0, relu=1)
+    maps.add(after, read=2, written=3, conv=2, norm=2, relu=1, sum=1)
+    maps.add(after, read=0, written=0, pool=1, conv=1)
+
+
+def _stem(maps: _Maps, space: Space, channels: int, positions: int) -> None:
+    card = space.card.stem
+    size = channels * positions
+    maps.add(COORDINATES * positions, read=1, written=0, norm=1)
+    if isinstance(card, ImageStem):
+        maps.add(size, read=1, written=2, conv=1, norm=1)
+        return
+    for block in range(card.blocks):
+        residual = int(block > 0)
+        maps.add(size, read=2 + residual, written=3, conv=2, norm=2, relu=2, sum=residual)
+        if residual:
+            maps.add(size, read=1, written=0)
+
+
+def measure_peaks(device: torch.device, maps: float) -> Peaks:
+    """The peaks of `device` now; on a CPU for maps of `maps` bytes in all, with one thread."""
+    copied = GPU_COPY_BYTES if device.type == "cuda" else maps
+    return Peaks(_gemm_peak(device), _copy_peak(device, int(copied)))
+
+
+def _gemm_peak(device: torch.device) -> float:
+    best = 0.0
+    for size in GEMM_SIZES[device.type]:
+        a, b = (torch.rand(size, size, device=device) for _ in range(2))
+        out = torch.empty_like(a)
+        seconds = _best(device, lambda a=a, b=b, out=out: torch.mm(a, b, out=out))  # type: ignore[misc]
+        best = max(best, 2 * size**3 / seconds)
+    return best
+
+
+def _copy_peak(device: torch.device, size: int) -> float:
+    numbers = max(size // NUMBER_BYTES // 2, 1024)  # source and destination together
+    source = torch.rand(numbers, device=device)
+    destination = torch.empty_like(source)
+    seconds = _best(device, lambda: destination.copy_(source))
+    return 2 * NUMBER_BYTES * numbers / seconds
+
+
+def _best(device: torch.device, work: Callable[[], object]) -> float:
+    """Seconds of the fastest of several calls, on a GPU between two events."""
+    work()
+    times: list[float] = []
+    for _ in range(REPEATS):
+        if device.type == "cuda":
+            begin = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            begin.record()
+            work()
+            end.record()
+            end.synchronize()
+            times.append(float(begin.elapsed_time(end)) / 1e3)
+        else:
+            started = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - started)
+    return min(times)

@@ -1,0 +1,225 @@
+"""`python -m nas_skeleton.speed`: engines side by side on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import click
+
+from nas_skeleton import cli
+
+if TYPE_CHECKING:
+    from nas_skeleton.benchmarks.bench import Plan
+    from nas_skeleton.benchmarks.report import Report
+    from nas_skeleton.benchmarks.settings import Setting
+    from nas_skeleton.scheduling.campaign import Device, Means
+    from nas_skeleton.spaces import Space
+    from nas_skeleton.training.engines import EngineName
+
+ENGINES = ("reference", "fast", "native", "cuda-graph", "packed")
+SETTINGS = ("table", "c16n1", "c16n5")
+START_S = 12.0  # to start the processes and warm up under one setting, roughly
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--space", default="nb201", show_default=True, help="Card in search_spaces/.")
+@click.option("--dataset", default="utdmhad", show_default=True, help="Card in datasets/.")
+@click.option(
+    "--protocol", help="Protocol in the data set's card.  [default: its default_protocol]"
+)
+@click.option(
+    "--setting",
+    "named",
+    type=click.Choice(SETTINGS),
+    multiple=True,
+    help="What to measure, repeatable: table is C=8, N=3, 16 frames, batch 32; c16n1 and c16n5 are "
+    "C=16, N=1 or 5, 32 frames, batch 64.  [default: all three]",
+)
+@click.option(
+    "--recipe",
+    "recipes",
+    multiple=True,
+    help="A recipe in the space's card as setting, repeatable.",
+)
+@click.option(
+    "--engine",
+    "engines",
+    type=click.Choice(ENGINES),
+    multiple=True,
+    help="An engine to compare with reference, repeatable.  [default: all]",
+)
+@click.option(
+    "--cells",
+    type=click.IntRange(1, 1000),
+    default=6,
+    show_default=True,
+    help="How many random cells, the same for all.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=777, show_default=True, help="Draws them."
+)
+@click.option(
+    "--workers",
+    default="auto",
+    show_default=True,
+    help="Processes at work together, one thread each; auto: a core each, one on a GPU.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="What to train on.",
+)
+@click.option(
+    "--side-by-side",
+    type=click.IntRange(1),
+    help="Candidates that advance together on cuda-graph and packed.  [default: on a GPU the "
+    "engine's own number, on a CPU every cell once]",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0),
+    default=45.0,
+    show_default=True,
+    help="How long to measure each setting; never less than three rounds.",
+)
+@click.option(
+    "--thesis/--no-thesis",
+    default=True,
+    show_default=True,
+    help="Compare with the thesis-style loop too.",
+)
+@click.option(
+    "--loader-workers",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Processes of each DataLoader of the thesis-style loop.",
+)
+@click.option(
+    "--bookkeeping",
+    is_flag=True,
+    help="Also measure what scheduling and storing cost, on a run of two-second trainings.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+def main(
+    space: str,
+    dataset: str,
+    protocol: str | None,
+    named: tuple[str, ...],
+    recipes: tuple[str, ...],
+    engines: tuple[EngineName, ...],
+    cells: int,
+    seed: int,
+    workers: str,
+    device: Device,
+    side_by_side: int | None,
+    seconds: float,
+    thesis: bool,
+    loader_workers: int,
+    bookkeeping: bool,
+    as_json: bool,
+) -> None:
+    """Measure how fast the engines train on this machine, against plain PyTorch code.
+
+    All engines train the same random cells in alternating rounds; reported are medians, as ratios
+    to reference, the plain code. Leave the machine alone meanwhile.
+    """
+    from nas_skeleton.benchmarks import report
+    from nas_skeleton.benchmarks.bench import Plan
+    from nas_skeleton.benchmarks.settings import choose_settings
+    from nas_skeleton.progress import open_dataset
+    from nas_skeleton.scheduling.campaign import choose_means
+    from nas_skeleton.spaces import load_space
+    from nas_skeleton.strategies import Random
+
+    search_space = load_space(space)
+    settings = choose_settings(search_space.card, named, recipes)
+    means = choose_means(device, workers)
+    data = open_dataset(dataset)
+    protocol = protocol or data.card.default_protocol
+    data.split(protocol)
+    drawn = Random(len(search_space), seed)
+    plan = Plan(
+        space=space,
+        dataset=dataset,
+        protocol=protocol,
+        cells=tuple(index for _ in range(cells) if (index := drawn.ask()) is not None),
+        engines=tuple(dict.fromkeys(("reference", *(engines or ENGINES)))),
+        device=means.device,
+        workers=means.workers,
+        thesis=thesis,
+        loader_workers=loader_workers,
+        side_by_side=side_by_side,
+        seed=seed,
+    )
+    found = _measure(plan, search_space, settings, means, seconds, bookkeeping)
+    if as_json:
+        cli.print_json(report.as_json(found))
+    else:
+        click.echo(report.as_text(found))
+
+
+def _measure(
+    plan: Plan,
+    space: Space,
+    settings: list[Setting],
+    means: Means,
+    seconds: float,
+    bookkeeping: bool,
+) -> Report:
+    from nas_skeleton.benchmarks.bench import Crew
+    from nas_skeleton.benchmarks.bookkeeping import measure_bookkeeping
+    from nas_skeleton.benchmarks.machine import machine
+    from nas_skeleton.benchmarks.measure import measure
+    from nas_skeleton.benchmarks.report import Report
+    from nas_skeleton.progress import Progress, duration
+    from nas_skeleton.scheduling.campaign import usable_cores
+
+    names = ", ".join(setting.name for setting in settings)
+    time = len(settings) * (seconds + START_S) + 40 * bookkeeping
+    click.echo(
+        f"Measuring {names} with {plan.workers} process(es): about {duration(time)}, longer if "
+        "three rounds take longer",
+        err=True,
+    )
+    with ExitStack() as stack:
+
+        def watch(what: str, total: int) -> Callable[[], None]:
+            progress = Progress(what, total)
+            stack.callback(progress.close)
+
+            def advance() -> None:
+                progress.advance()
+                if progress.done == total:
+                    progress.close()  # before the next one begins
+
+            return advance
+
+        with Crew(plan) as crew:
+            measured = [
+                measure(crew, plan, setting, seconds, lambda name, n: watch(f"rounds of {name}", n))
+                for setting in settings
+            ]
+        beside = None
+        if bookkeeping:
+            beside = measure_bookkeeping(
+                space, plan.dataset, settings[0], means, lambda n: watch("short trainings", n)
+            )
+    return Report(
+        machine=machine(plan.device, usable_cores(), plan.workers),
+        space=plan.space,
+        dataset=plan.dataset,
+        protocol=plan.protocol or "",
+        seed=plan.seed,
+        cells=[(index, space.arch_string(index)) for index in plan.cells],
+        settings=measured,
+        bookkeeping=beside,
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,65 @@
+"""`speed`: engines side by side, for people and as JSON."""
+
+import json
+import typing
+
+import pytest
+
+from nas_skeleton import speed
+from nas_skeleton.benchmarks.settings import NAMED
+from nas_skeleton.training.engines import EngineName
+
+SPEED = ("speed", "--space", "tiny", "--dataset", "synthetic", "--recipe", "tiny", "--cells", "2")
+QUICK = ("--seconds", "0", "--device", "cpu")
+
+
+def test_json_has_every_engine_with_its_ratios_or_the_reason(command):
+    done = command(
+        *SPEED, *QUICK, "--engine", "fast", "--engine", "cuda-graph", "--workers", "2", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert set(report) == {
+        *("machine", "space", "dataset", "protocol", "seed", "cells", "settings", "bookkeeping")
+    }
+    assert report["machine"]["workers"] == 2
+    assert report["machine"]["cpu"]
+    assert len(report["cells"]) == 2
+    [setting] = report["settings"]
+    assert setting["recipe"]["channels"] == 4
+    assert setting["rounds"] >= 3
+    assert setting["floor_ms"] > 0
+    assert list(setting["speeds"]) == ["reference", "fast", "thesis-loop"]
+    for speed_of in setting["speeds"].values():
+        assert speed_of["ms_per_step"] > 0
+        assert speed_of["s_per_epoch"] > 0
+        for ratio in ("per_core", "workers_ratio", "over_thesis"):
+            values = speed_of[ratio]
+            assert 0 < values["low"] <= values["median"] <= values["high"]
+    assert setting["speeds"]["reference"]["per_core"]["median"] == 1
+    assert setting["speeds"]["thesis-loop"]["over_thesis"]["median"] == 1
+    assert "GPU" in setting["unsupported"]["cuda-graph"]
+    assert "Measuring tiny" in done.stderr
+    assert "3/3 rounds of tiny" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "culprit"),
+    [
+        (("--setting", "nope"), "nope"),
+        (("--engine", "nope"), "nope"),
+        (("--recipe", "nope"), "unknown recipe 'nope'"),
+        (("--cells", "0"), "--cells"),
+        (("--protocol", "nope"), "unknown protocol 'nope'"),
+    ],
+)
+def test_bad_arguments_are_one_line(command, arguments, culprit):
+    done = command(*SPEED, *arguments)
+    assert done.returncode == 2
+    assert culprit in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_choices_are_what_there_is():
+    assert typing.get_args(EngineName) == speed.ENGINES
+    assert tuple(NAMED) == speed.SETTINGS
