@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nas_skeleton import cli
+from nas_skeleton.training.engines import ENGINES
 
 if TYPE_CHECKING:
     from nas_skeleton.scheduling.campaign import Campaign, Device, EngineChoice
@@ -66,7 +67,7 @@ LARGEST_SEED = 2**63 - 1  # what the store's integers hold
 )
 @click.option(
     "--engine",
-    type=click.Choice(["auto", "reference", "fast", "native", "cuda-graph", "packed"]),
+    type=click.Choice(["auto", *ENGINES]),
     default="auto",
     show_default=True,
     help="What computes the networks; engines differ in speed and rounding only. auto: cuda-graph "

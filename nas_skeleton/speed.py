@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nas_skeleton import cli
+from nas_skeleton.training.engines import ENGINES
 
 if TYPE_CHECKING:
     from nas_skeleton.benchmarks.bench import Plan
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from nas_skeleton.spaces import Space
     from nas_skeleton.training.engines import EngineName
 
-ENGINES = ("reference", "fast", "native", "cuda-graph", "packed")
 SETTINGS = ("table", "c16n1", "c16n5")
 START_S = 12.0  # to start the processes and warm up under one setting, roughly
 

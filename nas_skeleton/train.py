@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas_skeleton import cli
+from nas_skeleton.training.engines import ENGINES
 
 if TYPE_CHECKING:
     from nas_skeleton.scheduling.campaign import Device, EngineChoice
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--engine",
-    type=click.Choice(["auto", "reference", "fast", "native", "cuda-graph", "packed"]),
+    type=click.Choice(["auto", *ENGINES]),
     default="auto",
     show_default=True,
     help="What computes the networks; engines differ in speed and rounding only. auto: cuda-graph "

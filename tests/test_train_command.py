@@ -1,8 +1,13 @@
 """`train`: one network, every evaluated epoch printed; or only described."""
 
 import json
+import shutil
 
-from nas_skeleton.results.run import open_run
+import pytest
+
+from nas_skeleton.results.run import open_run, run_names
+from nas_skeleton.training.candidates import Unsupported
+from nas_skeleton.training.engines import native
 
 ARCH = (
     "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|"
@@ -11,7 +16,7 @@ ARCH = (
 TRAIN = ("train", "--space", "tiny", "--dataset", "synthetic")
 
 
-def test_train_prints_every_evaluated_epoch_and_keeps_the_row(command):
+def test_train_prints_every_evaluated_epoch_and_keeps_the_row(command, here):
     done = command(*TRAIN, "--arch", "6111")
     assert done.returncode == 0, done.stderr
     epochs = [line for line in done.stdout.splitlines() if line.startswith("epoch")]
@@ -20,21 +25,43 @@ def test_train_prints_every_evaluated_epoch_and_keeps_the_row(command):
     (name,) = [line.split("/")[-1] for line in done.stdout.splitlines() if "results:" in line]
     row = open_run(name).rows().iloc[0]
     assert (row["arch_index"], row["seed"]) == (6111, 777)
-    assert command(*TRAIN, "--arch", "6111").stdout.count("already trained") == 1
+    again = here(*TRAIN, "--arch", "6111", "--engine", "reference")
+    assert again.stdout.count("already trained") == 1
 
 
-def test_train_gives_what_search_gives(command):
-    command("search", *TRAIN[1:], "--trials", "1", "--run", "searched")
-    searched = open_run("searched").rows().iloc[0]
-    command(*TRAIN, "--arch", searched["arch_str"], "--run", "trained")
+def test_train_gives_what_search_gives(here, workdir, searched):
+    runs, _ = searched
+    shutil.copytree(runs, workdir / "runs")
+    (name,) = run_names()
+    found = open_run(name).rows().iloc[0]
+    here(*TRAIN, "--arch", found["arch_str"], "--run", "trained")
     trained = open_run("trained").rows().iloc[0]
-    assert trained["key"] == searched["key"]
-    assert trained["final_test_top1"] == searched["final_test_top1"]
+    assert trained["key"] == found["key"]
+    assert trained["final_test_top1"] == found["final_test_top1"]
 
 
-def test_describe_gives_the_costs_without_data_or_training(command, workdir):
+@pytest.mark.parametrize("engine", ["reference", "fast", "packed"])
+def test_the_row_says_which_engine_trained_it(here, engine):
+    assert here(*TRAIN, "--arch", "6111", "--run", "mine", "--engine", engine).returncode == 0
+    assert open_run("mine").rows().loc[0, "engine"] == engine
+
+
+def test_falling_back_is_said_and_stands_in_the_row(here, monkeypatch):
+    def cannot(*_):
+        raise Unsupported("no kernel for this")
+
+    monkeypatch.setattr(native, "available", lambda: "")
+    monkeypatch.setattr(native, "Native", cannot)
+    done = here(*TRAIN, "--arch", "6111", "--run", "mine", "--engine", "native")
+    assert done.returncode == 0
+    assert "fell back from native: no kernel for this" in done.stderr
+    row = open_run("mine").rows().iloc[0]
+    assert (row["engine"], row["fallback"]) == ("fast", "native: no kernel for this")
+
+
+def test_describe_gives_the_costs_without_data_or_training(here, workdir):
     (workdir / "datasets").rename(workdir / "elsewhere")
-    done = command(
+    done = here(
         "train", "--space", "nb201-image", "--recipe", "thesis", "--arch", "1462",
         "--dataset", "utdmhad", "--describe", "--json",
     )  # fmt: skip
@@ -45,7 +72,7 @@ def test_describe_gives_the_costs_without_data_or_training(command, workdir):
     assert not (workdir / "runs").exists()
 
 
-def test_describe_for_people_names_edges_and_roles(command):
-    done = command(*TRAIN, "--arch", ARCH, "--describe")
+def test_describe_for_people_names_edges_and_roles(here):
+    done = here(*TRAIN, "--arch", ARCH, "--describe")
     assert "arch_index       6111" in done.stdout
     assert "2->3 nor_conv_1x1 (live)" in done.stdout

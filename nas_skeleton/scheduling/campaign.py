@@ -128,7 +128,7 @@ class Campaign:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # as in a worker
         try:
-            return forecast(self._workplace(), jobs, self.means.engine)
+            return forecast(self._workplace(), jobs, self.means.engine, self.means.side_by_side)
         finally:
             torch.set_num_threads(threads)
 

@@ -20,24 +20,27 @@ from nas_skeleton.training.timing import predict_seconds
 CHEAPEST, DEAREST = Cell((SKIP,) * 6), Cell((CONV_3X3,) * 6)
 
 
-def forecast(place: Workplace, jobs: Sequence[Job], engine: EngineName) -> list[float]:
+def forecast(
+    place: Workplace, jobs: Sequence[Job], engine: EngineName, side_by_side: int
+) -> list[float]:
     """Predicted seconds of each of `jobs` on one worker; empty for no jobs."""
     if not jobs:
         return []
+    together = min(side_by_side, len(jobs))
     cheap, dear = (
         replace(jobs[0], arch_index=place.space.index(cell)) for cell in (CHEAPEST, DEAREST)
     )
-    cheap_s, dear_s = (_seconds(place, job, engine) for job in (cheap, dear))
+    cheap_s, dear_s = (_seconds(place, job, engine, together) for job in (cheap, dear))
     cheap_macs, dear_macs = place.cost(cheap).macs, place.cost(dear).macs
     per_mac = max(0.0, dear_s - cheap_s) / (dear_macs - cheap_macs)
     return [cheap_s + per_mac * (place.cost(job).macs - cheap_macs) for job in jobs]
 
 
-def _seconds(place: Workplace, job: Job, engine: EngineName) -> float:
+def _seconds(place: Workplace, job: Job, engine: EngineName, together: int) -> float:
     """Predicted seconds of one job on the engine that will train it."""
     try:
-        return predict_seconds(job, place.space, place.task, engine)
+        return predict_seconds(job, place.space, place.task, engine, together)
     except Unsupported:
         if engine not in FALLBACK:
             raise
-        return _seconds(place, job, FALLBACK[engine])
+        return _seconds(place, job, FALLBACK[engine], together)

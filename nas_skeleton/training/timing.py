@@ -17,10 +17,13 @@ WARM_UP, TIMED = 2, 4  # batches
 EVALUATED = 256  # clips, at most
 
 
-def predict_seconds(job: Job, space: Space, task: Task, engine: EngineName) -> float:
-    """Seconds `job` will take on one worker with nothing beside it: steps and evaluations.
+def predict_seconds(
+    job: Job, space: Space, task: Task, engine: EngineName, side_by_side: int = 1
+) -> float:
+    """Seconds `job` will take of one worker that does nothing else: steps and evaluations.
 
-    Leaves no trace: the network it times is thrown away.
+    Its share of the time, where `side_by_side` trainings advance together. Leaves no trace: the
+    networks that are timed are thrown away.
 
     Raises:
         Unsupported: the engine cannot train it here.
@@ -28,11 +31,10 @@ def predict_seconds(job: Job, space: Space, task: Task, engine: EngineName) -> f
     recipe = space.card.recipe(job.recipe)
     problem = Problem(space.card, recipe, task)
     cell = space.cell(job.arch_index)
-    candidates = candidates_of(
-        engine, problem, [cell], [problem.initial_state(cell, derive_seed(job.key))]
-    )
+    state = problem.initial_state(cell, derive_seed(job.key))
+    candidates = candidates_of(engine, problem, [cell] * side_by_side, [state] * side_by_side)
     candidates.set_learning_rate(0.0)  # costs the same, and a bad recipe does not diverge here
-    batch = task.splits["train"][None, : recipe.batch_size]
+    batch = task.splits["train"][: recipe.batch_size].expand(side_by_side, -1)
     for _ in range(WARM_UP):
         candidates.step(batch)
     candidates.loss_sums.tolist()  # waits for the device
@@ -52,4 +54,4 @@ def predict_seconds(job: Job, space: Space, task: Task, engine: EngineName) -> f
     steps = recipe.epochs * math.ceil(per_epoch / recipe.batch_size)
     evaluations = math.ceil(recipe.epochs / recipe.evaluate_every)
     evaluated = evaluations * sum(len(ids) for ids in task.splits.values())
-    return steps * per_step + evaluated * per_clip
+    return (steps * per_step + evaluated * per_clip) / side_by_side

@@ -176,12 +176,14 @@ class _Group:
             torch.cuda.empty_cache()
         if len(trainings) > 1:  # find out which of them it was; the others go on together
             half = len(trainings) // 2
-            yield from self.train(trainings[:half], engine)
-            yield from self.train(trainings[half:], engine)
+            for part in (trainings[:half], trainings[half:]):
+                later = [self.begin(training.job, training.cell) for training in part]
+                for equals in _equally_far(later, engine):
+                    yield from self.train(equals, engine)
         elif isinstance(error, Unsupported | torch.OutOfMemoryError) and engine in FALLBACK:
             [training] = trainings
-            reason = f"{engine}: {' '.join(str(error).split())}"
-            fallen = replace(training.progress, fallback=reason)
+            reasons = [training.progress.fallback, f"{engine}: {' '.join(str(error).split())}"]
+            fallen = replace(training.progress, fallback="; ".join(filter(None, reasons)))
             yield from self.train([replace(training, progress=fallen)], FALLBACK[engine])
         else:
             yield trainings[0].job, error

@@ -311,3 +311,15 @@ def test_what_is_finished_is_kept_when_one_that_is_tried_again_is_stopped(place,
     ended = place.stop(*place.jobs[:2], after=3 * BATCHES + 2, engine="native")
     assert list(ended) == [place.jobs[1]]
     assert isinstance(ended[place.jobs[1]], Measured)
+
+
+def test_every_engine_on_the_way_down_says_why(place, monkeypatch):
+    def patched(engine, *arguments):
+        if engine == "packed":
+            raise Unsupported("odd")
+        return candidates_of(engine, *arguments)
+
+    monkeypatch.setattr(training, "candidates_of", patched)
+    outcome = place.alone(place.jobs[0], engine="packed")
+    assert outcome.engine == "fast"
+    assert outcome.fallback == "packed: odd; cuda-graph: cuda-graph needs a GPU"

@@ -1,15 +1,17 @@
 """Engines: how candidates are computed. Each computes the same function and differs in speed.
 
-Pick one with `candidates_of`, which imports what it needs and nothing else.
+Pick one with `candidates_of`, which imports what it needs and nothing else: the names are here for
+commands too, which must not load torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from nas_skeleton.spaces.cell import Cell
-from nas_skeleton.training.candidates import Candidates, Problem, State, Unsupported
+if TYPE_CHECKING:
+    from nas_skeleton.spaces.cell import Cell
+    from nas_skeleton.training.candidates import Candidates, Problem, State
 
 EngineName = Literal["reference", "fast", "native", "cuda-graph", "packed"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
@@ -50,8 +52,9 @@ def candidates_of(
         from nas_skeleton.training.engines.packed import Packed
 
         return Packed(problem, cells, states)
+    from nas_skeleton.training.candidates import Unsupported
     from nas_skeleton.training.engines.cuda_graph import CudaGraph
 
-    if problem.task.inputs.device.type != "cuda":
+    if not problem.task.inputs.is_cuda:
         raise Unsupported("cuda-graph needs a GPU")
     return CudaGraph(problem, cells, states)

@@ -59,9 +59,18 @@ class Lane:
 
         Raises:
             torch.OutOfMemoryError: it does not fit on the device.
+            Unsupported: the step cannot be captured; CUDA says why.
         """
         if ids.shape in self._graphs:
             return
+        try:
+            self._graphs[ids.shape] = self._capture(ids)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise Unsupported(f"no CUDA graph: {' '.join(str(error).split())[:200]}") from None
+
+    def _capture(self, ids: Tensor) -> tuple[Tensor, torch.cuda.CUDAGraph]:
         # A capture waits for the device, so what is still writing ids or weights ends before it.
         self.stream.wait_stream(torch.cuda.current_stream(ids.device))
         with torch.cuda.stream(self.stream):
@@ -70,7 +79,7 @@ class Lane:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool, stream=self.stream):
             self.step.run(static)
-        self._graphs[ids.shape] = static, graph
+        return static, graph
 
     def launch(self, ids: Tensor, ready: torch.cuda.Event) -> None:
         """Run the step on `ids` after the event `ready`; the host does not wait for it."""
