@@ -31,7 +31,7 @@ from nas_skeleton.training.memory import PeakMemory
 from nas_skeleton.training.result import Accuracy, EpochRecord, Measured
 from nas_skeleton.training.task import Task
 
-LATENCY_RUNS = 7  # after two that warm up; more would cost more than it tells
+LATENCY_RUNS = 5  # after one that warms up; more would cost more than it tells
 
 
 def train_jobs(
@@ -297,13 +297,13 @@ def latency(problem: Problem, cell: Cell) -> float:
     network = problem.network(cell).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     clip = problem.task.inputs[:1]
     times = []
-    for _ in range(LATENCY_RUNS + 2):
+    for _ in range(LATENCY_RUNS + 1):
         started = time.perf_counter()
         network(clip)
         if clip.is_cuda:
             torch.cuda.synchronize(clip.device)
         times.append(time.perf_counter() - started)
-    return statistics.median(times[2:])
+    return statistics.median(times[1:])
 
 
 def device_name(device: torch.device) -> str:
