@@ -6,7 +6,7 @@ that. Here clips are the innermost dimension of every map (see maps.h), so vecto
 the channels, and a step is a list of operations (`program.py`) on memory laid out once.
 
 Tried and left out: Winograd F(2x2, 3x3) forwards and for gradients of inputs saves 2 to 10 % of a
-step at 16 channels, nothing at 8 (transforms and the edges of small maps eat what it saves). Several
+step at 16 channels, nothing at 8: transforms and the edges of small maps eat what it saves. Several
 cells or seeds in one call would save nothing: calls take microseconds of a step. bfloat16 is not
 offered on CPUs: nobody has shown here what it does to accuracy.
 """
