@@ -62,6 +62,7 @@ def show(run: str, top: int, as_json: bool, figure: Path | None) -> None:
                 "run": opened.name,
                 "arguments": asdict(opened.arguments),
                 "trainings": counts,
+                "engines": board.engines,
                 "ranked_by": board.ranked_by,
                 "reliability": {name: asdict(value) for name, value in board.reliability.items()},
                 "leaderboard": table.where(table.notna(), None).to_dict("records"),
@@ -71,6 +72,8 @@ def show(run: str, top: int, as_json: bool, figure: Path | None) -> None:
     for field, value in asdict(opened.arguments).items():
         if value is not None:
             click.echo(f"{field:14} {value}")
+    engines = ", ".join(f"{engine} ({count})" for engine, count in board.engines.items())
+    click.echo(f"{'engines':14} {engines or 'none yet'}")
     click.echo(", ".join(f"{count} {what}" for what, count in counts.items()) + " trainings\n")
     click.echo(format_leaderboard(board, top))
 

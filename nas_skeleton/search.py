@@ -105,8 +105,6 @@ def main(
     Run the same command again to continue: what is finished is not trained again. One Ctrl-C saves
     everything and stops, two stop at once.
     """
-    from nas_skeleton.progress import open_dataset
-    from nas_skeleton.results.leaderboard import format_leaderboard
     from nas_skeleton.scheduling.signals import Signals
 
     if one_per_class and strategy != "exhaustive":
@@ -140,6 +138,8 @@ def main(
         forecasts = campaign.forecast(jobs)
         signals.check()
         click.echo(_plan(campaign, jobs, forecasts))
+        if engine != "auto" and (others := campaign.trained_by_others()):
+            click.echo(others, err=True)
         if dry_run:
             return cli.COMPLETE
         try:

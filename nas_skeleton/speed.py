@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from nas_skeleton.training.engines import EngineName
 
 SETTINGS = ("table", "c16n1", "c16n5")
+BUSY = 0.7  # processes at work on average in the last minute, before measuring begins
 START_S = 12.0  # to start the processes and warm up under one setting, roughly
 
 
@@ -132,13 +134,15 @@ def main(
     from nas_skeleton.benchmarks.bench import Plan
     from nas_skeleton.benchmarks.settings import choose_settings
     from nas_skeleton.progress import open_dataset
-    from nas_skeleton.scheduling.campaign import choose_means
+    from nas_skeleton.scheduling.campaign import check_precision, choose_means
     from nas_skeleton.spaces import load_space
     from nas_skeleton.strategies import Random
 
     search_space = load_space(space)
     settings = choose_settings(search_space.card, named, recipes)
     means = choose_means(device, workers)
+    for setting in settings:
+        check_precision(setting.name, setting.recipe, means.device)
     data = open_dataset(dataset)
     protocol = protocol or data.card.default_protocol
     data.split(protocol)
@@ -186,6 +190,9 @@ def _measure(
         "three rounds take longer",
         err=True,
     )
+    load = os.getloadavg()[0]
+    if load > BUSY:
+        click.echo(f"other programs are at work (load {load:.1f}): let them end first", err=True)
     with ExitStack() as stack:
 
         def watch(what: str, total: int) -> Callable[[], None]:

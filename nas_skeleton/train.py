@@ -110,6 +110,8 @@ def main(
             click.echo(f"{outcome.status}: {outcome.error}", err=True)
     else:
         click.echo("already trained")
+        if engine != "auto" and (others := campaign.trained_by_others()):
+            click.echo(others, err=True)
     click.echo(f"\nstored: python -m nas_skeleton.runs show {campaign.run.name}")
     done = (campaign.run.rows()["status"] == schema.DONE).all()
     return cli.COMPLETE if done else cli.SOME_FAILED

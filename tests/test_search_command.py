@@ -281,7 +281,7 @@ def test_diverged_trainings_are_results_listed_and_not_repeated(here, workdir):
         done = here("search", *SEARCH, "--trials", "2", "--workers", "1")
         assert done.returncode == 1, done.stderr
         assert f"{to_do} to do" in done.stdout
-        assert "diverged: loss is" in done.stderr
+        assert "; reference: loss is" in done.stderr
         assert "No finished training yet" in done.stdout
 
 

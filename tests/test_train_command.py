@@ -44,6 +44,10 @@ def test_train_gives_what_search_gives(here, workdir, searched):
 def test_the_row_says_which_engine_trained_it(here, engine):
     assert here(*TRAIN, "--arch", "6111", "--run", "mine", "--engine", engine).returncode == 0
     assert open_run("mine").rows().loc[0, "engine"] == engine
+    other = "fast" if engine == "reference" else "reference"
+    again = here(*TRAIN, "--arch", "6111", "--run", "mine", "--engine", other)
+    assert f"not trained again with {other}: 1 by {engine}" in again.stderr
+    assert f"engines        {engine} (1)" in here("runs", "show", "mine").stdout
 
 
 def test_falling_back_is_said_and_stands_in_the_row(here, monkeypatch):

@@ -73,7 +73,7 @@ def measure_bookkeeping(
     """Run some trainings with `setting`'s sizes, each of about two seconds.
 
     Raises:
-        InputError: a training failed.
+        InputError: a training failed, or no worker had two to do one after the other.
         StoppedEarly: a signal came.
     """
     count = means.workers * max(PER_WORKER, GROUPS * means.side_by_side)
@@ -100,13 +100,7 @@ def measure_bookkeeping(
             _groups(sorted(ended[key] for key in keys)) for keys in _keys_by_worker(campaign.run)
         ]
 
-    startup_s = mean(groups[0].ended - groups[0].trained_s - started for groups in workers)
-    beside_s = sum(
-        later.ended - earlier.ended - later.trained_s
-        for groups in workers
-        for earlier, later in itertools.pairwise(groups)
-    )
-    between_s = beside_s / sum(group.size for groups in workers for group in groups[1:])
+    startup_s, between_s = _beside(workers, started)
     ending_s = finished - max(when for when, _ in ended.values())
     beside = means.workers * (startup_s + ending_s) + RUN * between_s
     return Bookkeeping(
@@ -141,6 +135,30 @@ def _groups(outcomes: list[tuple[float, float]]) -> list[_Group]:
         else:
             groups.append(_Group(ended, trained_s, 1))
     return groups
+
+
+def _beside(workers: list[list[_Group]], started: float) -> tuple[float, float]:
+    """Mean seconds until a worker's first training begins, and per training after the first group.
+
+    A worker that started so late that nothing was left for it does not count.
+
+    Raises:
+        InputError: no worker had a second group.
+    """
+    active = [groups for groups in workers if groups]
+    later_ones = sum(group.size for groups in active for group in groups[1:])
+    if not later_ones:
+        raise InputError(
+            "bookkeeping: no worker had two trainings to do one after the other: "
+            "try again with fewer workers"
+        )
+    startup_s = mean(groups[0].ended - groups[0].trained_s - started for groups in active)
+    beside_s = sum(
+        later.ended - earlier.ended - later.trained_s
+        for groups in active
+        for earlier, later in itertools.pairwise(groups)
+    )
+    return startup_s, beside_s / later_ones
 
 
 def _campaign(

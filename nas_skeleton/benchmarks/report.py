@@ -115,8 +115,9 @@ def _notes(workers: int, thesis: bool) -> list[str]:
         "together: candidates that advance side by side in one process. ms/step: of one candidate, "
         "in one process with one thread.",
         "per core: steps per second of one process; reference, the plain PyTorch code, is 1.",
-        "roofline: floor / time of a step; the floor is the larger of arithmetic at the peak of "
-        "sgemm and least traffic at the bandwidth of a copy, both measured.",
+        "roofline: floor / time of a step; the floor is the larger of the least arithmetic of "
+        "direct convolutions at the peak of sgemm and least traffic at the bandwidth of a copy, "
+        "both measured.",
         f"{_workers(workers)}: steps per second of {workers} {plural} over those of one process of "
         "reference.",
         f"s/epoch: of one candidate with {workers} {plural} at work, evaluation included: an "

@@ -1,8 +1,22 @@
 """What a step must cost at least on this machine: arithmetic and memory traffic at measured peaks.
 
-Arithmetic: `2 * 3` FLOPs per multiply-accumulate of the card's count (`spaces.costs`), the 3 for
-forward and backward, without the edges that a lean network leaves out. Traffic is that of feature
-maps, counted in two ways from the operations of the lean network:
+Arithmetic: two FLOPs per multiply-add that a training step needs (`multiply_adds`). Counted are
+convolutions and the classifier, each computed directly, that is not by Winograd's method or by FFT:
+the output, the gradient of the weights, and the gradient of the input. The count is a lower one:
+
+* Only taps inside the map count, none on the zeros around it.
+* Only live convolutions count (`spaces.liveness`), and not those of what is the same in all clips.
+  A cell that ignores its input needs nothing.
+* ST-GCN's sum over neighbours is taken before the projection and visits connected joints only. The
+  bones are a tree: V joints have 3 V - 2 links, themselves included, in whatever subsets. A joint
+  has neighbours in one subset at least besides itself, so that it is projected twice at least.
+* What comes first needs no input gradient. That is so for the image stem's convolution. It is also
+  so for the first block's sum and projection, although backpropagation as engines do it takes one:
+  what the data batch norm needs follows as well from the gradient of the weights, if that is summed
+  for every link on its own. So does the gradient of the edge importance, which never counts.
+* Batch norm, ReLU, pools, sums, biases, the loss and the update of the weights are neglected.
+
+Traffic is that of feature maps, counted in two ways from the operations of the lean network:
 
 * *least*: everything elementwise rides along with its neighbours. Forward, each convolution reads
   its input and writes its output; each node reads what flows into it (outputs of convolutions,
@@ -13,6 +27,7 @@ maps, counted in two ways from the operations of the lean network:
 
 The **floor** of a step is the larger of arithmetic at the peak of sgemm and *least* traffic at the
 bandwidth of a copy, as if the two overlapped perfectly. The share of the roofline is floor / time.
+Only other algorithms, or maps that are shared or never leave the registers, could come below it.
 Both peaks are measured, on a CPU with one thread. There a copy works on as many bytes as the maps
 of a forward pass have, so that it is in the cache if they are; on a GPU it is 1 GiB.
 """
@@ -27,12 +42,14 @@ from statistics import mean
 import torch
 
 from nas_skeleton.spaces import Space
-from nas_skeleton.spaces.card import ImageStem, Recipe
-from nas_skeleton.spaces.cell import CONVOLUTIONS, EDGES, NONE, Cell
-from nas_skeleton.spaces.costs import STAGES, reduced_size
-from nas_skeleton.spaces.liveness import Role, roles
+from nas_skeleton.spaces.card import ImageStem, Recipe, SpaceCard, Stem
+from nas_skeleton.spaces.cell import CONVOLUTIONS, EDGES, NODES, NONE, Cell
+from nas_skeleton.spaces.costs import KERNEL_SIZES, STAGES, reduced_size
+from nas_skeleton.spaces.liveness import Role, ignores_input, roles
 
-FLOPS_PER_MAC = 2 * 3
+FLOPS_PER_MULTIPLY_ADD = 2
+PASSES = 3  # output, gradient of the weights, gradient of the input
+FIRST_PASSES = 2  # nothing before it is trained
 BACKWARD = 2  # least traffic of the backward pass, in forward passes
 NUMBER_BYTES = 4  # float32
 COORDINATES = 3
@@ -106,6 +123,66 @@ def mean_demand(
     )
 
 
+def multiply_adds(
+    card: SpaceCard, recipe: Recipe, cell: Cell, *, classes: int, joints: int, bodies: int
+) -> int:
+    """Multiply-adds that a training step needs for each clip, see the module's text."""
+    if ignores_input(cell):
+        return 0
+    kernels = _needed_kernels(cell)
+    channels, height, width = recipe.channels, recipe.frames, joints
+    body = _stem_multiply_adds(card.stem, channels, height, width)
+    for stage in range(STAGES):
+        if stage:
+            out_height, out_width = reduced_size(height, width, card.macro.reduction)
+            strides = (2, 2 if card.macro.reduction == "both" else 1)
+            taps = inside(3, height, strides[0]) * inside(3, width, strides[1])
+            shortcut = out_height * out_width  # the pool comes first
+            body += PASSES * channels * 2 * channels * (taps + shortcut)
+            height, width, channels = out_height, out_width, 2 * channels
+            body += PASSES * channels**2 * inside(3, height) * inside(3, width)
+        taps = sum(inside(kernel, height) * inside(kernel, width) for kernel in kernels)
+        body += PASSES * channels**2 * taps * recipe.cells_per_stage
+    return body * bodies + PASSES * channels * classes
+
+
+def inside(kernel: int, size: int, stride: int = 1) -> int:
+    """Taps of an odd kernel that fall inside a row of `size`, over all its positions.
+
+    It stands at every `stride`-th position: with padding on both sides of half the kernel.
+    """
+    half = kernel // 2
+    return sum(min(at + half, size - 1) - max(at - half, 0) + 1 for at in range(0, size, stride))
+
+
+def _needed_kernels(cell: Cell) -> list[int]:
+    """Kernel sizes of the live convolutions of what differs between clips."""
+    varies = [True] + [False] * (NODES - 1)
+    kernels: list[int] = []
+    # In the order of EDGES a node is settled before it is a source.
+    for (source, target), op, role in zip(EDGES, cell.operations, roles(cell), strict=True):
+        if role is Role.LIVE and varies[source]:
+            varies[target] = True
+            if op in KERNEL_SIZES:
+                kernels.append(KERNEL_SIZES[op])
+    return kernels
+
+
+def _stem_multiply_adds(stem: Stem, channels: int, frames: int, joints: int) -> int:
+    """Of one body of one clip."""
+    if isinstance(stem, ImageStem):
+        return FIRST_PASSES * COORDINATES * channels * inside(3, frames) * inside(3, joints)
+    links = 3 * joints - 2
+    projected = min(2 * joints, links)  # a single joint has no neighbours
+    total = 0
+    for block in range(stem.blocks):
+        inputs, passes = (channels, PASSES) if block else (COORDINATES, FIRST_PASSES)
+        total += (passes - 1) * inputs * links * frames  # without the importance's gradient
+        total += passes * inputs * projected * channels * frames
+        total += PASSES * channels**2 * inside(stem.temporal_kernel, frames) * joints
+    return total
+
+
 def live_part(cell: Cell) -> Cell:
     """The cell with "none" on the edges that a lean network does not compute."""
     return Cell(
@@ -135,7 +212,9 @@ def _demand(
     space: Space, recipe: Recipe, cell: Cell, classes: int, joints: int, bodies: int
 ) -> Demand:
     live = live_part(cell)
-    macs = space.cost(space.index(live), recipe, classes=classes, joints=joints, bodies=bodies).macs
+    arithmetic = multiply_adds(
+        space.card, recipe, cell, classes=classes, joints=joints, bodies=bodies
+    )
     maps = _Maps()
     height, width, channels = recipe.frames, joints, recipe.channels
     _stem(maps, space, channels, height * width)
@@ -150,7 +229,7 @@ def _demand(
     maps.add(channels * height * width, read=1, written=0, norm=1, relu=1)
     numbers = NUMBER_BYTES * recipe.batch_size * bodies
     return Demand(
-        flops=float(FLOPS_PER_MAC * macs * recipe.batch_size),
+        flops=float(FLOPS_PER_MULTIPLY_ADD * arithmetic * recipe.batch_size),
         least_bytes=numbers * (1 + BACKWARD) * (maps.read + maps.written),
         op_by_op_bytes=numbers * maps.op_by_op,
         maps=numbers * maps.written,

@@ -35,6 +35,7 @@ class Leaderboard:
     test_clips: int
     max_seeds: int
     reliability: dict[str, Reliability]
+    engines: dict[str, int]
     one_per_class: bool = False
 
     def noise(self, split: str) -> list[float | None]:
@@ -115,6 +116,7 @@ def build_leaderboard(rows: pd.DataFrame, *, valid_clips: int, test_clips: int) 
         test_clips,
         max_seeds=int(table["seeds"].max()) if len(table) else 0,
         reliability={split: value for split, value in found.items() if value},
+        engines={str(engine): n for engine, n in done["engine"].value_counts().items()},
     )
 
 
@@ -178,6 +180,12 @@ def _footnotes(board: Leaderboard) -> list[str]:
             "Share of the variance that belongs to the architecture, not the seed (ICC of one "
             f"training, {found.architectures} architectures x {found.seeds} seeds, with its 95 % "
             f"interval): {shares}."
+        )
+    if len(board.engines) > 1:
+        counts = ", ".join(f"{engine} {count}" for engine, count in board.engines.items())
+        notes.append(
+            f"Several engines trained these ({counts}): their rounding differs, which acts like "
+            "another seed."
         )
     near = board.near_best()
     if near > 1:

@@ -20,12 +20,14 @@ from nas_skeleton.scheduling.signals import Signals
 from nas_skeleton.scheduling.worker import Assignment, Outcome, Workplace
 from nas_skeleton.skeletons.store import Dataset
 from nas_skeleton.spaces import Space
+from nas_skeleton.spaces.card import Recipe
 from nas_skeleton.training.engines import SIDE_BY_SIDE, EngineName
 from nas_skeleton.training.job import Job
 from nas_skeleton.training.result import EpochRecord
 
 Device = Literal["auto", "cpu", "cuda"]
 EngineChoice = EngineName | Literal["auto"]
+UNPROVEN = "engine cuda-graph is tested on CPUs only so far; --engine fast is plain PyTorch"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def choose_means(
 
 
 def choose_engine(engine: EngineChoice, device: Literal["cpu", "cuda"]) -> tuple[EngineName, str]:
-    """The engine, and a remark for the user if "auto" could not take the best one.
+    """The engine, and a remark for the user where "auto" chose one to know something of.
 
     Raises:
         InputError: the engine cannot run on this device.
@@ -83,7 +85,7 @@ def choose_engine(engine: EngineChoice, device: Literal["cpu", "cuda"]) -> tuple
     if engine != "auto" and engine != "native":
         return engine, ""
     if device == "cuda":
-        return "cuda-graph", ""
+        return "cuda-graph", UNPROVEN
     from nas_skeleton.training.engines.native import available
 
     why_not = available()
@@ -118,6 +120,19 @@ class Campaign:
     def remaining(self) -> list[Job]:
         """The jobs without a settled row; those that failed are among them."""
         return missing_jobs(self.run, self.jobs)
+
+    def trained_by_others(self) -> str:
+        """A line that says so if some of the run is finished by other engines than it has now."""
+        rows = self.run.rows()
+        engines = rows.loc[rows["status"] == schema.DONE, "engine"]
+        others = engines[engines != self.means.engine].value_counts()
+        if others.empty:
+            return ""
+        counts = ", ".join(f"{count} by {engine}" for engine, count in others.items())
+        return (
+            f"finished already, and not trained again with {self.means.engine}: {counts}; to "
+            "compare engines, give each a --run of its own"
+        )
 
     def forecast(self, jobs: list[Job]) -> list[float]:
         """Predicted seconds of each job on one worker, from a calibration of a few seconds."""
@@ -273,9 +288,7 @@ def start_campaign(
             that the device lacks, or a run folder that belongs to other arguments.
     """
     recipe = recipe or space.card.default_recipe
-    precision = space.card.recipe(recipe).precision
-    if precision != "float32" and means.device == "cpu":
-        raise InputError(f"recipe {recipe!r} asks for precision {precision!r}, which needs a GPU")
+    check_precision(recipe, space.card.recipe(recipe), means.device)
     dataset.verify()
     protocol = protocol or dataset.card.default_protocol
     arguments = Arguments(
@@ -295,6 +308,18 @@ def start_campaign(
     return Campaign(
         plan_run(name or default_name(arguments), arguments, data), space, dataset, means
     )
+
+
+def check_precision(name: str, recipe: Recipe, device: Literal["cpu", "cuda"]) -> None:
+    """Nothing, if the device has the precision that the recipe called `name` asks for.
+
+    Raises:
+        InputError: it has not.
+    """
+    if recipe.precision != "float32" and device == "cpu":
+        raise InputError(
+            f"recipe {name!r} asks for precision {recipe.precision!r}, which needs a GPU"
+        )
 
 
 def data_facts(dataset: Dataset, protocol: str, space: Space) -> DataFacts:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
+
 from nas_skeleton.scheduling.worker import Workplace
 from nas_skeleton.spaces.cell import CONV_3X3, SKIP, Cell
 from nas_skeleton.training.candidates import Unsupported
@@ -37,10 +39,15 @@ def forecast(
 
 
 def _seconds(place: Workplace, job: Job, engine: EngineName, together: int) -> float:
-    """Predicted seconds of one job on the engine that will train it."""
+    """Predicted seconds of one job, on the engine and in the company it will be trained with."""
     try:
         return predict_seconds(job, place.space, place.task, engine, together)
+    except torch.OutOfMemoryError:
+        if together > 1:
+            return _seconds(place, job, engine, together // 2)
+        if engine not in FALLBACK:
+            raise
     except Unsupported:
         if engine not in FALLBACK:
             raise
-        return _seconds(place, job, FALLBACK[engine], together)
+    return _seconds(place, job, FALLBACK[engine], 1)

@@ -26,7 +26,7 @@ class Stopped(Exception):
 
 
 class Diverged(Exception):
-    """The loss is no longer a finite number; the message says in which epoch."""
+    """The loss, or a score, is no longer a finite number; the message says in which epoch."""
 
 
 @dataclass
@@ -140,6 +140,8 @@ class Loop:
             return
         scores = {split: self.candidates.scores(ids) for split, ids in self.task.splits.items()}
         for index, member in enumerate(self.members):
+            if not all(values[index].isfinite().all() for values in scores.values()):
+                member.diverged = member.diverged or f"scores are not finite in epoch {epoch}"
             if member.diverged:
                 continue
             accuracy = {

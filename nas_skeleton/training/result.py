@@ -38,7 +38,8 @@ class Measured:
 
     `predictions` holds, per split "valid" and "test", the class predicted for every clip after the
     last epoch, in the order of the data set's split. Times in seconds, memory in bytes.
-    `train_time_s` is wall time, shared equally among trainings advanced together. `engine` names
+    `train_time_s` is wall time, shared equally among trainings advanced together, and
+    `peak_memory_bytes` that of all of them together. `engine` names
     all engines that trained it, joined by "+"; `fallback` says why it left the one it was meant
     for, and is empty if it did not.
     """

@@ -25,6 +25,7 @@ from nas_skeleton.spaces.cell import Cell
 from nas_skeleton.training import checkpoint
 from nas_skeleton.training.candidates import Problem, State, Unsupported
 from nas_skeleton.training.engines import FALLBACK, EngineName, candidates_of
+from nas_skeleton.training.engines.precision import Arithmetic
 from nas_skeleton.training.job import Job
 from nas_skeleton.training.loop import Diverged, Loop, Member, Progress, Stopped
 from nas_skeleton.training.memory import PeakMemory
@@ -165,10 +166,12 @@ class _Group:
         else:
             diverged: list[_Training] = []
             for training, outcome in zip(trainings, finished, strict=True):
-                if isinstance(outcome, Diverged) and engine != "reference":
-                    diverged.append(self.begin_again(training, f"{engine}: {outcome}"))
-                else:
+                if isinstance(outcome, Measured):
                     yield training.job, outcome
+                elif engine == "reference":
+                    yield training.job, Diverged(_reasons(training, engine, outcome))
+                else:
+                    diverged.append(self.begin_again(training, engine, outcome))
             for training in diverged:  # after the others' results are out of this function's hands
                 yield from self.train([training], "reference")
             return
@@ -182,16 +185,20 @@ class _Group:
                     yield from self.train(equals, engine)
         elif isinstance(error, Unsupported | torch.OutOfMemoryError) and engine in FALLBACK:
             [training] = trainings
-            reasons = [training.progress.fallback, f"{engine}: {' '.join(str(error).split())}"]
-            fallen = replace(training.progress, fallback="; ".join(filter(None, reasons)))
+            fallen = replace(training.progress, fallback=_reasons(training, engine, error))
             yield from self.train([replace(training, progress=fallen)], FALLBACK[engine])
         else:
             yield trainings[0].job, error
 
-    def begin_again(self, training: _Training, fallback: str) -> _Training:
-        """The training from its beginning, whatever its checkpoint says."""
-        state = self._initial_state(training.job, training.cell)
-        return replace(training, state=state, progress=Progress(fallback=fallback))
+    def begin_again(self, training: _Training, engine: EngineName, error: Exception) -> _Training:
+        """The training from its beginning, whatever its checkpoint says, because `engine` failed.
+
+        The time it took so far is forgotten with it.
+        """
+        progress = Progress(fallback=_reasons(training, engine, error))
+        return replace(
+            training, state=self._initial_state(training.job, training.cell), progress=progress
+        )
 
     def _train(
         self, trainings: Sequence[_Training], engine: EngineName
@@ -261,6 +268,12 @@ class _Group:
         return self.problem.initial_state(cell, derive_seed(training_seed(job), "weights"))
 
 
+def _reasons(training: _Training, engine: EngineName, error: Exception) -> str:
+    """Why the training left its engines, the last one included."""
+    reasons = [training.progress.fallback, f"{engine}: {' '.join(str(error).split())}"]
+    return "; ".join(filter(None, reasons))
+
+
 def _pack(state: State, member: Member) -> dict[str, Any]:
     """Plain values and tensors for a checkpoint."""
     return {"weights": state.weights, "momentum": state.momentum, **asdict(member.progress)}
@@ -294,12 +307,14 @@ def latency(problem: Problem, cell: Cell) -> float:
     In evaluation mode, on the problem's device, whatever engine trains: the figure belongs to the
     architecture.
     """
+    arithmetic = Arithmetic(problem)
     network = problem.network(cell).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     clip = problem.task.inputs[:1]
     times = []
     for _ in range(LATENCY_RUNS + 1):
         started = time.perf_counter()
-        network(clip)
+        with arithmetic.flags(), arithmetic.forward():
+            network(clip)
         if clip.is_cuda:
             torch.cuda.synchronize(clip.device)
         times.append(time.perf_counter() - started)

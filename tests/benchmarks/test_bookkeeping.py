@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from nas_skeleton.benchmarks import bookkeeping
 from nas_skeleton.benchmarks.settings import Setting
+from nas_skeleton.errors import InputError
 from nas_skeleton.scheduling.campaign import choose_means
 from nas_skeleton.spaces import load_space
 
@@ -31,3 +34,11 @@ def test_a_real_run_is_measured_and_leaves_nothing_behind(workdir, monkeypatch):
 def test_outcomes_that_come_together_are_one_group():
     groups = bookkeeping._groups([(1.0, 0.4), (1.001, 0.5), (3.0, 0.7)])
     assert [(round(group.trained_s, 3), group.size) for group in groups] == [(0.9, 2), (0.7, 1)]
+
+
+def test_a_worker_without_a_training_does_not_count():
+    busy = bookkeeping._groups([(3.0, 1.0), (4.5, 1.25), (6.0, 1.25)])
+    assert bookkeeping._beside([busy, []], started=0.5) == (1.5, 0.25)
+    for workers in ([], [[]], [busy[:1], []]):
+        with pytest.raises(InputError, match="no worker had two trainings"):
+            bookkeeping._beside(workers, started=0.5)

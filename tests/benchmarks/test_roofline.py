@@ -8,20 +8,27 @@ from nas_skeleton.benchmarks.roofline import (
     Demand,
     Peaks,
     floor,
+    inside,
     live_part,
     mean_demand,
     measure_peaks,
+    multiply_adds,
 )
+from nas_skeleton.network.build import candidate_network
+from nas_skeleton.network.stems import GraphConvolution
+from nas_skeleton.skeletons.layouts import NTU, UTDMHAD, Layout
 from nas_skeleton.spaces import load_space
-from nas_skeleton.spaces.cell import CONV_3X3, NONE, SKIP, Cell
+from nas_skeleton.spaces.cell import CONV_1X1, CONV_3X3, NONE, SKIP, Cell
+from nas_skeleton.spaces.liveness import Role, roles
+from nas_skeleton.spaces.order import nats_bench_order
 
 SKIP_ONLY = Cell((NONE, NONE, NONE, SKIP, NONE, NONE))
 
 
-def demand(space, cell, **changes):
+def demand(space, cell, joints=20, **changes):
     recipe = space.card.recipe().model_copy(update=changes)
     cells = [space.index(cell)]
-    return mean_demand(space, recipe, cells, classes=27, joints=20, bodies=1), recipe
+    return mean_demand(space, recipe, cells, classes=27, joints=joints, bodies=1), recipe
 
 
 def test_the_least_traffic_of_a_small_network_by_hand():
@@ -40,15 +47,127 @@ def test_the_least_traffic_of_a_small_network_by_hand():
     assert found.op_by_op_bytes > found.least_bytes
 
 
+def test_taps_inside_a_map_by_hand():
+    assert inside(3, 4) * inside(3, 5) == 10 * 13  # of 180
+    assert inside(9, 16) == 9 * 16 - 2 * (4 + 3 + 2 + 1)
+    assert inside(3, 8, 2) * inside(3, 10, 2) == 11 * 14  # only the first position looks outside
+    assert inside(3, 5, 2) == 2 + 3 + 2  # rounded up, the last position looks outside as well
+    assert inside(9, 3) == 9
+    assert inside(1, 7) == 7
+
+
+def test_arithmetic_of_a_small_network_by_hand():
+    space = load_space("nb201-image")
+    cell = Cell((NONE, NONE, NONE, CONV_1X1, NONE, NONE))
+    found, recipe = demand(space, cell, joints=5, channels=2, cells_per_stage=1, frames=4)
+    stem = 2 * 3 * 2 * 130  # without the input's gradient
+    cells = 3 * (2**2 * 4 * 5 + 4**2 * 2 * 3 + 8**2 * 1 * 2)
+    # taps of stride 2 on 4x5, then of stride 1 on 2x3, then both again from 2x3 to 1x2
+    first = 3 * (2 * 4 * (5 * 7 + 2 * 3) + 4**2 * 4 * 7)
+    second = 3 * (4 * 8 * (2 * 4 + 1 * 2) + 8**2 * 1 * 4)
+    head = 3 * 8 * 27
+    assert found.flops == 2 * recipe.batch_size * (stem + cells + first + second + head)
+
+
+def test_arithmetic_of_the_graph_stem_by_hand():
+    """Two blocks on three joints in a row: 7 links, at least 6 pairs of subset and joint."""
+    card = load_space("nb201").card.stem.model_copy(update={"blocks": 2, "temporal_kernel": 3})
+    first = 1 * 3 * 7 * 4 + 2 * 3 * 6 * 2 * 4
+    second = 2 * 2 * 7 * 4 + 3 * 2 * 6 * 2 * 4
+    temporal = 3 * 2**2 * 10 * 3
+    assert roofline._stem_multiply_adds(card, 2, 4, 3) == first + second + 2 * temporal
+
+
 def test_arithmetic_counts_live_edges_only():
     space = load_space("nb201")
-    full = Cell((CONV_3X3,) * 6)
-    found, recipe = demand(space, full)
-    macs = space.cost(space.index(full), recipe, classes=27, joints=20).macs
-    assert found.flops == 6 * macs * recipe.batch_size
     dead = Cell((CONV_3X3, NONE, NONE, SKIP, NONE, NONE))  # node 1 leads nowhere
     assert live_part(dead) == SKIP_ONLY
     assert demand(space, dead) == demand(space, SKIP_ONLY)
+    constant = Cell((NONE, NONE, CONV_1X1, SKIP, CONV_3X3, CONV_3X3))  # nodes 1 and 2
+    assert roles(constant)[-1] is Role.LIVE
+    assert demand(space, constant)[0].flops == demand(space, SKIP_ONLY)[0].flops
+    assert demand(space, Cell((NONE, NONE, NONE, NONE, NONE, CONV_3X3)))[0].flops == 0
+
+
+HUB = Layout("hub", ("a", "b", "c", "d", "e"), ((0, 2), (1, 2), (3, 2), (4, 2)), 2, 2, ())
+CELLS = [SKIP_ONLY, Cell((CONV_3X3,) * 6), *(nats_bench_order()[i] for i in range(5, 15_625, 781))]
+
+
+def naive_taps(size, kernel, stride, padding):
+    """Taps inside the map, one after the other."""
+    (height, width), taps = size, 0
+    for top in range(-padding[0], height + padding[0] - kernel[0] + 1, stride[0]):
+        for left in range(-padding[1], width + padding[1] - kernel[1] + 1, stride[1]):
+            for y in range(top, top + kernel[0]):
+                for x in range(left, left + kernel[1]):
+                    taps += 0 <= y < height and 0 <= x < width
+    return taps
+
+
+def naive_count(card, recipe, cell, layout, classes, bodies):
+    """Multiply-adds per clip of what a network of torch modules really calls."""
+    torch.manual_seed(1)
+    network = candidate_network(card, recipe, cell, classes=classes, layout=layout).double()
+    for parameter in network.parameters():
+        parameter.data.normal_()
+        if parameter.ndim == 1:
+            parameter.data.abs_()  # biases of batch norms keep ReLUs from being zero everywhere
+    counted = []
+
+    def on_call(module, arguments, _):
+        maps = arguments[0].detach()
+        if isinstance(module, torch.nn.Linear):
+            counted.append(3 * module.in_features * module.out_features)
+            return
+        if torch.equal(maps[:bodies], maps[bodies:]):  # the same for both clips: a constant
+            return
+        if isinstance(module, GraphConvolution):
+            inputs, outputs, frames = maps.shape[1], module.out_channels, maps.shape[2]
+            first = inputs == 3  # the others have 2 or 4
+            passes = 2 if first else 3
+            links = torch.nonzero(module.adjacency).tolist()
+            projected = {(k, w) for k, _, w in links}
+            counted.append((1 if first else 2) * len(links) * inputs * frames * bodies)
+            counted.append(passes * len(projected) * inputs * outputs * frames * bodies)
+            return
+        taps = naive_taps(maps.shape[2:], module.kernel_size, module.stride, module.padding)
+        passes = 3 if arguments[0].requires_grad else 2
+        counted.append(passes * module.in_channels * module.out_channels * taps * bodies)
+
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear | GraphConvolution):
+            module.register_forward_hook(on_call)
+    clips = torch.randn(2, 3, recipe.frames, len(layout.joints), bodies, dtype=torch.float64)
+    scores = network(clips)
+    return 0 if torch.equal(scores[0], scores[1]) else sum(counted)
+
+
+@pytest.mark.parametrize("reduction", ["both", "time"])
+@pytest.mark.parametrize(("name", "blocks"), [("nb201-image", 0), ("nb201", 1), ("nb201", 2)])
+def test_arithmetic_is_what_a_naive_count_finds(name, blocks, reduction):
+    card = load_space(name).card
+    stem = card.stem.model_copy(update={"blocks": blocks} if blocks else {})
+    card = card.model_copy(
+        update={"stem": stem, "macro": card.macro.model_copy(update={"reduction": reduction})}
+    )
+    sizes = {"channels": 2, "cells_per_stage": 2, "frames": 7}
+    recipe = card.recipe().model_copy(update=sizes)
+    for cell in CELLS:
+        naive = naive_count(card, recipe, cell, HUB, 3, 2)
+        assert multiply_adds(card, recipe, cell, classes=3, joints=5, bodies=2) == naive, cell
+
+
+@pytest.mark.parametrize("layout", [UTDMHAD, NTU])
+@pytest.mark.parametrize("partition", ["spatial-distance", "spatial-stgcn"])
+def test_arithmetic_is_hardly_below_a_naive_count_on_real_skeletons(layout, partition):
+    card = load_space("nb201").card
+    stem = card.stem.model_copy(update={"partition": partition})
+    card = card.model_copy(update={"stem": stem})
+    recipe = card.recipe().model_copy(update={"channels": 4, "cells_per_stage": 1, "frames": 6})
+    naive, joints = naive_count(card, recipe, SKIP_ONLY, layout, 3, 1), len(layout.joints)
+    found = multiply_adds(card, recipe, SKIP_ONLY, classes=3, joints=joints, bodies=1)
+    third = joints * 2 * 3 * 4 * 6  # the projection of a third subset
+    assert naive - third <= found < naive
 
 
 def test_the_floor_is_the_larger_of_arithmetic_and_traffic():

@@ -19,6 +19,7 @@ def rows(*entries):
                 "macs": macs,
                 "params": 1000,
                 "train_time_s": 2.0,
+                "engine": "native",
                 "status": status[0] if status else schema.DONE,
             }
             for arch, seed, valid, test, macs, *status in entries
@@ -101,3 +102,14 @@ def test_clearly_worse_architectures_are_told_apart():
     # Two standard errors of a difference at 0.9 and 100 clips: 2 * sqrt(2) * 0.03 = 0.085.
     near = board((1, 7, 0.9, 0.5, 1), (2, 7, 0.83, 0.5, 1), (3, 7, 0.7, 0.5, 1))
     assert near.near_best() == 2
+
+
+def test_a_table_of_several_engines_says_so():
+    table = rows((1, 7, 0.5, 0.5, 1), (2, 7, 0.4, 0.5, 1))
+    alone = build_leaderboard(table, valid_clips=100, test_clips=400)
+    assert alone.engines == {"native": 2}
+    assert "engines" not in format_leaderboard(alone)
+    table.loc[0, "engine"] = "fast+native"
+    both = build_leaderboard(table, valid_clips=100, test_clips=400)
+    assert "fast+native 1" in format_leaderboard(both)
+    assert "native 1" in format_leaderboard(both)

@@ -68,6 +68,8 @@ class Lane:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
+            if "captur" not in str(error):  # the GPU itself is in trouble
+                raise
             raise Unsupported(f"no CUDA graph: {' '.join(str(error).split())[:200]}") from None
 
     def _capture(self, ids: Tensor) -> tuple[Tensor, torch.cuda.CUDAGraph]:

@@ -24,13 +24,14 @@ from torch import Tensor
 from nas_skeleton.spaces.card import STGCNStem
 from nas_skeleton.spaces.cell import Cell
 from nas_skeleton.training.candidates import Candidates, Problem, State, Unsupported
-from nas_skeleton.training.engines.native.library import library
+from nas_skeleton.training.engines.native.library import Scalar, library
 from nas_skeleton.training.engines.native.network import write
 from nas_skeleton.training.engines.native.program import Program
 
 LINE = 64  # bytes of a cache line
 LONGEST_KERNEL = 15  # taps in one direction, see Taps in convolution.h
 PROJECTION = ".project.weight"
+SCALARS: dict[torch.dtype, Scalar] = {torch.float32: "float", torch.float64: "double"}
 
 
 class _Map(ctypes.Structure):
@@ -83,6 +84,8 @@ class Native(Candidates):
             raise Unsupported("native runs on CPUs only")
         if problem.recipe.precision != "float32":
             raise Unsupported(f"precision {problem.recipe.precision!r} needs a GPU")
+        if task.inputs.dtype not in SCALARS:
+            raise Unsupported(f"native computes in float32 or float64, not {task.inputs.dtype}")
         stem = problem.card.stem
         if isinstance(stem, STGCNStem) and stem.temporal_kernel > LONGEST_KERNEL:
             raise Unsupported(f"native has kernels for up to {LONGEST_KERNEL} frames")
@@ -114,7 +117,7 @@ class _Network:
     def __init__(self, problem: Problem, cell: Cell, state: State, loss_sum: Tensor) -> None:
         task, recipe = problem.task, problem.recipe
         self._dtype = task.inputs.dtype
-        self._library = library("double" if self._dtype == torch.float64 else "float")
+        self._library = library(SCALARS[self._dtype])
         bodies = task.inputs.shape[-1]
         self._clips = min(recipe.batch_size, len(task.splits["train"]))
         multiple = self._library.lane_multiple()
@@ -131,12 +134,13 @@ class _Network:
         write(program, problem, cell)
         self._program = program  # keeps the arrays that the operations point to
         self._forward, self._step = program.finish()
+        self._smallest = min(program.shapes, key=lambda shape: shape[1] * shape[2])
 
         buffers = (self._parameters.size,) * 3 + (self._running.size,) * 2
         self._weights, self._gradients, self._momentum, self._statistics, self._saved = (
             torch.zeros(size, dtype=self._dtype) for size in buffers
         )
-        inputs, labels = task.inputs.contiguous(), task.labels.contiguous()
+        inputs, labels = task.inputs.contiguous(), task.labels.contiguous().long()
         self._borrowed = inputs, labels, loss_sum  # the context points into them
         self._logits = torch.zeros(self._clips, task.classes, dtype=self._dtype)
         self._maps, self._memory = _lay_out(program.shapes, lanes, self._dtype)
@@ -165,6 +169,9 @@ class _Network:
         self._running.fill(self._statistics, state.weights)
 
     def step(self, ids: Tensor) -> None:
+        _, height, width = self._smallest
+        if len(ids) * self.context.bodies * height * width == 1:
+            raise ValueError("batch norm needs more than one value per channel in training")
         self._run(self._step, ids, training=True)
 
     def scores(self, ids: Tensor) -> Tensor:
@@ -183,6 +190,8 @@ class _Network:
 
     def _run(self, program: NDArray[np.int64], ids: Tensor, *, training: bool) -> None:
         ids = ids.contiguous()
+        if len(ids) > self._clips or ids.dtype != torch.int64:
+            raise ValueError(f"a batch is at most {self._clips} ids of int64")
         context = self.context
         context.ids = ids.data_ptr()
         context.batch, context.valid = len(ids), len(ids) * context.bodies

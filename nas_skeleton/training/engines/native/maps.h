@@ -4,7 +4,8 @@
 // body of one clip of the batch. Lanes lie innermost, so that every kernel works on whole vectors of
 // clips whatever the size of a map and the number of its channels. `lanes` is a multiple of the
 // vector length; lanes from `Context::valid` on are padding: they are computed along, counted in no
-// statistic, and their gradients are zero.
+// statistic, and their gradients are zero. (Zero times infinity is not: should padding ever overflow,
+// the training counts as diverged.)
 #pragma once
 
 #include <cmath>

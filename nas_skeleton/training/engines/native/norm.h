@@ -37,8 +37,9 @@ struct Moments {
   double mean, variance, count;
 };
 
-// Mean and biased variance over the lanes that hold a clip, summed around `shift` to keep digits.
-inline Moments moments(const T* data, const Slice& s, const Context& c, T shift) {
+// Mean and biased variance over the lanes that hold a clip, in one pass: sums around `shift` keep
+// their digits as long as the shift is no further from the mean than a standard deviation or so.
+inline Moments moments_around(const T* data, const Slice& s, const Context& c, T shift) {
   Vec first = {}, second = {}, around = splat(shift);
   if (c.valid == c.lanes) {
     each(s, [&](int64_t i) {
@@ -56,6 +57,14 @@ inline Moments moments(const T* data, const Slice& s, const Context& c, T shift)
   double mean = sum(first) / count;
   double variance = sum(second) / count - mean * mean;
   return {mean + shift, variance < 0 ? 0 : variance, count};
+}
+
+// The same around a shift that serves: the running mean, which costs nothing, is near enough but for
+// the first steps; then a second pass goes around the mean itself.
+inline Moments moments(const T* data, const Slice& s, const Context& c, T running_mean) {
+  Moments m = moments_around(data, s, c, running_mean);
+  const double distance = m.mean - running_mean;
+  return distance * distance <= m.variance ? m : moments_around(data, s, c, T(m.mean));
 }
 
 // y = norm(x), then ReLU if asked, stored in `out` or added to it. `weights`, `bias`: offsets of the
@@ -81,14 +90,15 @@ inline void norm_forward(const Context& c, const Map& x, const Map& y, int64_t w
     c.saved[saved + s.parameter] = T(mean);
     c.saved[saved + n + s.parameter] = T(inverse);
     double slope = c.parameters[weights + s.parameter] * inverse;
-    Vec scale = splat(T(slope));
-    Vec shift = splat(T(c.parameters[bias + s.parameter] - mean * slope));
+    const Vec scale = splat(T(slope)), shift = splat(c.parameters[bias + s.parameter]);
+    const Vec centre = splat(T(mean));
+    auto value = [&](int64_t i) { return (load(in + i) - centre) * scale + shift; };
     if (add)
-      each(s, [&](int64_t i) { store(out + i, load(out + i) + (load(in + i) * scale + shift)); });
+      each(s, [&](int64_t i) { store(out + i, load(out + i) + value(i)); });
     else if (with_relu)
-      each(s, [&](int64_t i) { store(out + i, relu(load(in + i) * scale + shift)); });
+      each(s, [&](int64_t i) { store(out + i, relu(value(i))); });
     else
-      each(s, [&](int64_t i) { store(out + i, load(in + i) * scale + shift); });
+      each(s, [&](int64_t i) { store(out + i, value(i)); });
   }
 }
 

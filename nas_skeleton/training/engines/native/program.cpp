@@ -102,6 +102,8 @@ enum Code : int64_t {  // the same order as in program.py
 };
 
 extern "C" int64_t lane_multiple() { return VL; }
+extern "C" int64_t fields() { return FIELDS; }
+extern "C" int64_t codes() { return SGD + 1; }
 
 extern "C" void run(const Context* context, const int64_t* program, int64_t count) {
   const Context& c = *context;
