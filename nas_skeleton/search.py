@@ -241,7 +241,8 @@ def _report_failures(campaign: Campaign) -> int:
         click.echo(f"#{row.arch_index} seed {row.seed} {row.status}: {row.error}", err=True)
     if failed.empty:
         return cli.COMPLETE
-    click.echo(f"{len(failed)} of {len(planned)} trainings failed (listed above)", err=True)
+    counts = " and ".join(f"{n} {status}" for status, n in failed["status"].value_counts().items())
+    click.echo(f"of {len(planned)} trainings {counts} (listed above)", err=True)
     return cli.SOME_FAILED
 
 

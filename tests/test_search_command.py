@@ -267,7 +267,7 @@ def test_trainings_whose_worker_always_dies_are_listed_and_tried_again_by_the_ne
         output = process.stdout.read()
     assert process.returncode == 1, output
     assert "worker died 3 times" in output
-    assert "2 of 2 trainings failed" in output
+    assert "of 2 trainings 2 failed (listed above)" in output
     missing = here("runs", "missing", NAME)
     assert len(missing.stdout.splitlines()) == 2
     assert here("search", *SEARCH, "--trials", "2", "--workers", "1").returncode == 0
@@ -282,6 +282,7 @@ def test_diverged_trainings_are_results_listed_and_not_repeated(here, workdir):
         assert done.returncode == 1, done.stderr
         assert f"{to_do} to do" in done.stdout
         assert "; reference: loss is" in done.stderr
+        assert "of 2 trainings 2 diverged (listed above)" in done.stderr
         assert "No finished training yet" in done.stdout
 
 
