@@ -1,4 +1,4 @@
-"""What all commands share: how errors become one line and an exit code, and `--json` output.
+"""What commands share: how errors become one line and an exit code, `--json` output, an option.
 
 Exit codes: 0 complete; 1 complete, but some trainings failed; 2 wrong arguments or bad input;
 75 stopped early on a signal, everything saved, run the same command again.
@@ -16,6 +16,14 @@ import click
 from nas_skeleton.errors import InputError, StoppedEarly
 
 COMPLETE, SOME_FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 75
+
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="What to train on.",
+)
 
 _DISK_ERRORS = {
     errno.ENOSPC,

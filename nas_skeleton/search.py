@@ -58,13 +58,7 @@ LARGEST_SEED = 2**63 - 1  # what the store's integers hold
 )
 @click.option("--run", "run_name", help="Name under runs/.  [default: named after the arguments]")
 @click.option("--workers", default="auto", show_default=True, help="Worker processes, or auto.")
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="What to train on.",
-)
+@cli.device_option
 @click.option(
     "--engine",
     type=click.Choice(["auto", *ENGINES]),

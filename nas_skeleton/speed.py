@@ -68,13 +68,7 @@ START_S = 12.0  # to start the processes and warm up under one setting, roughly
     show_default=True,
     help="Processes at work together, one thread each; auto: a core each, one on a GPU.",
 )
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="What to train on.",
-)
+@cli.device_option
 @click.option(
     "--side-by-side",
     type=click.IntRange(1),

@@ -27,13 +27,7 @@ if TYPE_CHECKING:
     "--seed", type=click.IntRange(0, 2**63 - 1), default=777, show_default=True, help="Its seed."
 )
 @click.option("--run", "run_name", help="Name under runs/.  [default: named after the arguments]")
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="What to train on.",
-)
+@cli.device_option
 @click.option(
     "--engine",
     type=click.Choice(["auto", *ENGINES]),

@@ -19,12 +19,11 @@ from torch import Tensor, nn
 from nas_skeleton.network.candidate import CandidateNetwork
 from nas_skeleton.spaces.cell import Cell
 from nas_skeleton.training.candidates import Problem, State, weights_of
+from nas_skeleton.training.engines.eager import scores_of
 from nas_skeleton.training.engines.flat import FlatSGD
 from nas_skeleton.training.engines.precision import Arithmetic
 from nas_skeleton.training.engines.replay import Replayed, Step, running_statistics
 from nas_skeleton.training.task import Task
-
-EVALUATION_BATCH = 256
 
 
 class CudaGraph(Replayed):
@@ -69,16 +68,9 @@ class CudaGraph(Replayed):
     def shares(self, batches: Tensor) -> Sequence[Tensor]:
         return batches.unbind()
 
-    @torch.inference_mode()
     def scores(self, ids: Tensor) -> Tensor:
         self.join()
-        inputs, batches = self.problem.task.inputs, torch.split(ids, EVALUATION_BATCH)
-        with self.arithmetic.flags(), self.arithmetic.forward():
-            every = [
-                torch.cat([network.eval()(inputs[batch]) for batch in batches])
-                for network in self.networks
-            ]
-        return torch.stack(every).to(inputs.dtype)
+        return scores_of(self.networks, self.problem, self.arithmetic, ids)
 
     def state(self, member: int) -> State:
         self.join()

@@ -10,6 +10,7 @@ compilation per candidate; fusing candidates by grouped convolution does not pay
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -36,9 +37,9 @@ class Eager(Candidates):
             _load(network, optimizer, state)
         self._live = [(list(state.weights), list(state.momentum)) for state in states]
 
+    @abstractmethod
     def network(self, cell: Cell) -> nn.Module:
         """The form of the network that this engine trains."""
-        raise NotImplementedError
 
     def set_learning_rate(self, rate: float) -> None:
         for optimizer in self.optimizers:
@@ -60,16 +61,8 @@ class Eager(Candidates):
             optimizer.step()
             self.loss_sums[member] += loss.detach() * len(labels)
 
-    @torch.inference_mode()
     def scores(self, ids: Tensor) -> Tensor:
-        inputs = self.problem.task.inputs
-        batches = torch.split(ids, EVALUATION_BATCH)
-        with self.arithmetic.flags(), self.arithmetic.forward():
-            every = [
-                torch.cat([network.eval()(inputs[batch]) for batch in batches])
-                for network in self.networks
-            ]
-        return torch.stack(every).to(inputs.dtype)
+        return scores_of(self.networks, self.problem, self.arithmetic, ids)
 
     def state(self, member: int) -> State:
         network, optimizer = self.networks[member], self.optimizers[member]
@@ -96,6 +89,19 @@ class Fast(Eager):
         # Convolution weights decide the layout of every map behind them.
         network = self.problem.network(cell)
         return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+@torch.inference_mode()
+def scores_of(
+    networks: Sequence[nn.Module], problem: Problem, arithmetic: Arithmetic, ids: Tensor
+) -> Tensor:
+    """Class scores `(networks, len(ids), classes)` in evaluation mode."""
+    inputs, batches = problem.task.inputs, torch.split(ids, EVALUATION_BATCH)
+    with arithmetic.flags(), arithmetic.forward():
+        every = [
+            torch.cat([network.eval()(inputs[batch]) for batch in batches]) for network in networks
+        ]
+    return torch.stack(every).to(inputs.dtype)
 
 
 def _sgd(network: nn.Module, problem: Problem) -> torch.optim.SGD:
