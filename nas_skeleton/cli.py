@@ -29,6 +29,8 @@ _DISK_ERRORS = {
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EROFS,
+    errno.EIO,
+    errno.ESTALE,  # a network file system lost the file
     errno.EACCES,
     errno.EPERM,
     errno.ENOTDIR,
@@ -64,7 +66,8 @@ def run(command: click.Command) -> NoReturn:
         if error.errno not in _DISK_ERRORS:
             raise
         culprit = error.filename or "disk"
-        _fail(f"{culprit}: {error.strerror}; make room, or choose another folder", BAD_INPUT)
+        remedy = "see that the disk works, can be written and has room, or choose another folder"
+        _fail(f"{culprit}: {error.strerror}; {remedy}", BAD_INPUT)
     sys.exit(code if isinstance(code, int) else COMPLETE)
 
 

@@ -13,7 +13,8 @@ import click
 if TYPE_CHECKING:
     from nas_skeleton.skeletons.store import Dataset
 
-SECONDS_BETWEEN_LINES = 10.0
+# Between two lines in a log: often at first, and no thousands of lines a day.
+SECONDS_BETWEEN_LINES, SHARE_BETWEEN_LINES, MOST_BETWEEN_LINES = 10.0, 1 / 60, 600.0
 
 
 def duration(seconds: float) -> str:
@@ -26,6 +27,11 @@ def duration(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600} h {whole // 60 % 60:02d} min"
     return f"{whole // 86400} d {whole // 3600 % 24} h"
+
+
+def between_lines(elapsed: float) -> float:
+    """Seconds between two lines in a log, after so many."""
+    return min(MOST_BETWEEN_LINES, max(SECONDS_BETWEEN_LINES, SHARE_BETWEEN_LINES * elapsed))
 
 
 class Progress:
@@ -67,6 +73,14 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
+    def say(self, line: str) -> None:
+        """Print a line that stays, above the bar if there is one."""
+        if self._bar is not None:
+            self._bar.clear()
+        click.echo(line, err=True)
+        if self._bar is not None:
+            self._bar.refresh()
+
     def advance(self, expected: float = 1.0, note: str = "") -> None:
         """One more unit is done, which was expected to take `expected`; `note` stands beside it."""
         self.done += 1
@@ -78,7 +92,7 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str("  ".join(filter(None, (times, note))), refresh=False)
             self._bar.update()
-        elif self.done == self.total or time.monotonic() - self._said >= SECONDS_BETWEEN_LINES:
+        elif self.done == self.total or time.monotonic() - self._said >= between_lines(elapsed):
             self._said = time.monotonic()
             text = f"{self.done}/{self.total} {self.what}, {times}"
             click.echo("; ".join(filter(None, (text, note))), err=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,10 +12,15 @@ from typing import TYPE_CHECKING
 import click
 
 from nas_skeleton import cli
+from nas_skeleton.scheduling.shards import DEFAULT_SHARDS
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from nas_skeleton.results.run import Run
+    from nas_skeleton.scheduling.status import Status
     from nas_skeleton.spaces import Space
+    from nas_skeleton.training.job import Job
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,12 +52,17 @@ def list_() -> None:
     help="Also draw the run to this file (.png, .svg or .pdf).",
 )
 def show(run: str, top: int, as_json: bool, figure: Path | None) -> None:
-    """Show the leaderboard of RUN, what it was asked for, and how much of it is done."""
-    from nas_skeleton.results.leaderboard import format_leaderboard, run_leaderboard
+    """Show what RUN was asked for, how it is getting on, who is at it, and its leaderboard."""
+    import datetime
+
+    from nas_skeleton.results.leaderboard import NEEDED, format_leaderboard, run_leaderboard
+    from nas_skeleton.scheduling.status import NEEDED as NEEDED_TOO
+    from nas_skeleton.scheduling.status import run_status
 
     opened, space = _open(run)
-    counts = _counts(opened, space)
-    board = run_leaderboard(opened)
+    rows = opened.rows(tuple(dict.fromkeys((*NEEDED, *NEEDED_TOO))))  # once for all that is shown
+    status = run_status(opened, space, rows, datetime.datetime.now(datetime.UTC))
+    board = run_leaderboard(opened, rows)
     if figure:
         from nas_skeleton.analysis.figures import save_run_figure
 
@@ -61,7 +74,7 @@ def show(run: str, top: int, as_json: bool, figure: Path | None) -> None:
             {
                 "run": opened.name,
                 "arguments": asdict(opened.arguments),
-                "trainings": counts,
+                **status.as_json(),
                 "engines": board.engines,
                 "ranked_by": board.ranked_by,
                 "reliability": {name: asdict(value) for name, value in board.reliability.items()},
@@ -74,19 +87,80 @@ def show(run: str, top: int, as_json: bool, figure: Path | None) -> None:
             click.echo(f"{field:14} {value}")
     engines = ", ".join(f"{engine} ({count})" for engine, count in board.engines.items())
     click.echo(f"{'engines':14} {engines or 'none yet'}")
-    click.echo(", ".join(f"{count} {what}" for what, count in counts.items()) + " trainings\n")
+    click.echo("\n".join(_status_lines(status)) + "\n")
     click.echo(format_leaderboard(board, top))
+
+
+def _status_lines(status: Status) -> list[str]:
+    """How a run is getting on, for people."""
+    from nas_skeleton.progress import duration
+
+    counts = ", ".join(f"{count} {what}" for what, count in status.counts().items())
+    lines = [f"{'trainings':14} {counts}"]
+    lost = [seen for seen in status.workers if not seen.lives]
+    living = [seen for seen in status.workers if seen.lives]
+    if status.per_hour is not None:
+        pace = f"{status.per_hour:.3g} trainings an hour"
+        if status.left_s is not None:
+            pace += f", about {duration(status.left_s)} left"
+        elif not living:
+            pace += " when it was last at work"
+        lines.append(f"{'pace':14} {pace}")
+    if status.missing and not living:
+        lines.append(f"{'workers':14} none: run the same command again to go on")
+    for at, seen in enumerate(living[:WORKERS_SHOWN]):
+        presence = seen.presence
+        jobs = ", ".join(f"#{arch} seed {seed}" for arch, seed in presence.jobs[:2])
+        if more := len(presence.jobs) - 2:
+            jobs += f" and {more} more" * (more > 0)
+        text = f"{presence.worker}: last sign of life {duration(seen.age_s)} ago, "
+        text += f"{presence.done} done"
+        text += f", {presence.failed} failed" * (presence.failed > 0)
+        text += f", shard {presence.shard}" * bool(presence.shard)
+        text += f", at {jobs}, epoch {presence.epoch} of {presence.epochs}" * bool(jobs)
+        lines.append(f"{'workers' * (at == 0):14} {text}")
+    if len(living) > WORKERS_SHOWN:
+        lines.append(f"{'':14} and {len(living) - WORKERS_SHOWN} more")
+    for seen in lost[:WORKERS_SHOWN]:
+        text = f"{seen.presence.worker}: no sign of life for {duration(seen.age_s)}"
+        lines.append(f"{'lost':14} {text}")
+    return lines
 
 
 @main.command()
 @click.argument("run")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-def missing(run: str, as_json: bool) -> None:
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice(["plain", "slurm"]),
+    default="plain",
+    show_default=True,
+    help="slurm: print the options that make sbatch run the array tasks (shards) with something "
+    "missing: sbatch $(python -m nas_skeleton.runs missing RUN --format slurm) job.sh",
+)
+@click.option(
+    "--shards",
+    type=click.IntRange(1),
+    help="slurm: parts the plan is divided into.  [default: as many as the last time, else "
+    f"{DEFAULT_SHARDS}, or as many as there are trainings missing]",
+)
+def missing(run: str, as_json: bool, layout: str, shards: int | None) -> None:
     """List the trainings RUN still needs, failed ones included: architecture and seed."""
     from nas_skeleton.scheduling.plan import missing_jobs, planned_jobs
 
+    if layout == "plain" and shards is not None:
+        raise click.UsageError("--shards needs --format slurm")
+    if layout == "slurm" and as_json:
+        raise click.UsageError("--json and --format slurm: give one of them")
     opened, space = _open(run)
-    jobs = missing_jobs(opened, planned_jobs(opened.arguments, space))
+    plan = list(planned_jobs(opened.arguments, space))
+    jobs = missing_jobs(opened, plan)
+    if layout == "slurm":
+        click.echo(f"{len(jobs)} trainings missing", err=True)
+        if jobs:
+            click.echo(_sbatch_options(opened, space, plan, jobs, shards))
+        return
     if as_json:
         pairs = [{"arch_index": job.arch_index, "seed": job.seed} for job in jobs]
         cli.print_json({"run": opened.name, "missing": pairs})
@@ -100,14 +174,32 @@ def missing(run: str, as_json: bool) -> None:
 @click.argument("run")
 def collect(run: str) -> None:
     """Write RUN's table, learning curves and predictions as Parquet, the table also as CSV."""
+    from nas_skeleton.progress import Progress
     from nas_skeleton.results.collect import collect as write
-    from nas_skeleton.results.copies import table_rows
 
     opened, space = _open(run)
-    rows = table_rows(opened, space, blobs=True)
-    for path in write(opened, rows):
+    with ExitStack() as stack:
+
+        def watch(steps: int) -> Callable[[], None]:
+            progress = Progress("parts of the run", steps)
+            stack.callback(progress.close)
+            return progress.advance
+
+        merged = write(opened, space, watch)
+    for path in merged.paths:
         click.echo(path)
-    click.echo(f"{len(rows)} rows, {_counts(opened, space)['missing']} missing", err=True)
+    missing = _counts(opened, space)["missing"]
+    click.echo(
+        f"{merged.trainings} trainings of {merged.sources} files, {missing} missing", err=True
+    )
+    if merged.copies:
+        click.echo(f"{merged.copies} copies within functional classes", err=True)
+    if merged.repeated:
+        click.echo(
+            f"{merged.repeated} rows left out: their trainings were stored more than once, "
+            f"{merged.differing} of them with different accuracies",
+            err=True,
+        )
 
 
 def _listed(name: str) -> list[object]:
@@ -119,7 +211,20 @@ def _listed(name: str) -> list[object]:
         return [f"unreadable: {error}"]
 
 
+def _sbatch_options(
+    run: Run, space: Space, plan: list[Job], left: list[Job], shards: int | None
+) -> str:
+    """What makes sbatch run those of the `shards` of a plan that hold jobs that are left."""
+    from nas_skeleton.scheduling.effort import efforts
+    from nas_skeleton.scheduling.shards import SIZE, in_ranges, remembered_count, shards_with
+
+    count = shards or remembered_count(run.folder) or min(DEFAULT_SHARDS, len(left))
+    tasks = in_ranges(shards_with(left, plan, efforts(space, run, plan), count))
+    return f"--array={tasks} --export=ALL,{SIZE}={count}"
+
+
 COUNTS = ("done", "diverged", "failed", "missing")
+WORKERS_SHOWN = 20
 
 
 def _open(name: str) -> tuple[Run, Space]:
@@ -130,15 +235,20 @@ def _open(name: str) -> tuple[Run, Space]:
     return run, load_space(run.arguments.space)
 
 
-def _counts(run: Run, space: Space) -> dict[str, int]:
+def _counts(run: Run, space: Space, rows: pd.DataFrame | None = None) -> dict[str, int]:
     """How many of the planned trainings have which status; failed ones count as missing too."""
-    from nas_skeleton.scheduling.plan import missing_jobs, planned_jobs
+    from nas_skeleton.results.schema import FAILED
+    from nas_skeleton.scheduling.plan import planned_pairs
 
-    jobs = list(planned_jobs(run.arguments, space))
-    status = run.rows()["status"]
-    counts = {what: int((status == what).sum()) for what in COUNTS[:-1]}
-    return {**counts, "missing": len(missing_jobs(run, jobs))}
+    if rows is None:
+        rows = run.rows(["arch_index", "seed", "status"])
+    counts = {what: int((rows["status"] == what).sum()) for what in COUNTS[:-1]}
+    settled = rows.loc[rows["status"] != FAILED, ["arch_index", "seed"]]
+    done = set(zip(settled["arch_index"].tolist(), settled["seed"].tolist(), strict=True))
+    left = sum(pair not in done for pair in planned_pairs(run.arguments, space))
+    return {**counts, "missing": left}
 
 
 if __name__ == "__main__":
+    gc.disable()  # the commands are short: looking for garbage is a sixth of what `show` takes
     cli.run(main)

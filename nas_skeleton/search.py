@@ -5,21 +5,27 @@ Thin: it reads options, prints the plan, lets `scheduling` work, and prints what
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
+from click.core import ParameterSource
 
 from nas_skeleton import cli
+from nas_skeleton.scheduling.shards import DEFAULT_SHARDS
 from nas_skeleton.training.engines import ENGINES
 
 if TYPE_CHECKING:
     from nas_skeleton.scheduling.campaign import Campaign, Device, EngineChoice
+    from nas_skeleton.scheduling.forecast import Forecast
+    from nas_skeleton.scheduling.outcome import Outcome
+    from nas_skeleton.scheduling.shards import Shard
     from nas_skeleton.scheduling.signals import Signals
-    from nas_skeleton.scheduling.worker import Outcome
     from nas_skeleton.training.job import Job
 
 DEFAULT_TRIALS = 24
+WHO_TRAINS = {"executor", "shard", "shards", "slurm", "dry_run"}  # no matter of a task of an array
 LARGEST_SEED = 2**63 - 1  # what the store's integers hold
 
 
@@ -75,8 +81,40 @@ LARGEST_SEED = 2**63 - 1  # what the store's integers hold
     show_default=True,
     help="Seconds between checkpoints of a running training.",
 )
-@click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "slurm", "ray"]),
+    default="local",
+    show_default=True,
+    help="Who trains: worker processes here, or an array of jobs that is submitted to Slurm and "
+    "trains what is missing, or actors of Ray: on the cluster at RAY_ADDRESS, else on a new one "
+    "here.",
+)
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Train part I of N of the plan only, I from 0 to N-1.  [default: the task's own part "
+    "inside a job array of Slurm, PBS, SGE or LSF, else everything]",
+)
+@click.option(
+    "--shards",
+    type=click.IntRange(1),
+    help=f"slurm: parts the plan is divided into, one per task.  [default: {DEFAULT_SHARDS}, or as "
+    "many as there are trainings missing]",
+)
+@click.option(
+    "--slurm",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="slurm: an option for each task, such as partition=gpu, gres=gpu:1, time=240 (minutes), "
+    "cpus_per_task=4, mem=8G, array_parallelism=20, account=x; may be given often.",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Print the plan (slurm: the script for sbatch) and stop."
+)
+@click.pass_context
 def main(
+    context: click.Context,
     space: str,
     dataset: str,
     seed: int | None,
@@ -92,6 +130,10 @@ def main(
     engine: EngineChoice,
     top: int,
     checkpoint_every: float,
+    executor: Literal["local", "slurm", "ray"],
+    shard: str | None,
+    shards: int | None,
+    slurm: tuple[str, ...],
     dry_run: bool,
 ) -> int:
     """Train architectures of a search space on a data set and rank them by validation accuracy.
@@ -104,15 +146,28 @@ def main(
     if one_per_class and strategy != "exhaustive":
         raise click.UsageError("--one-per-class needs --strategy exhaustive")
     training_seeds = parse_seeds(seed, seeds)
+    if executor != "slurm" and (shards is not None or slurm):
+        raise click.UsageError("--shards and --slurm need --executor slurm")
+    if executor == "slurm" and shard is not None:
+        raise click.UsageError("--executor slurm submits all shards: leave --shard out")
+    slurm_parameters = _slurm_parameters(slurm) if executor == "slurm" else {}
     with Signals().handled() as signals:
         from nas_skeleton.progress import open_dataset
         from nas_skeleton.results.leaderboard import format_leaderboard
-        from nas_skeleton.scheduling.campaign import choose_means, start_campaign
+        from nas_skeleton.scheduling.campaign import Means, choose_means, start_campaign
         from nas_skeleton.spaces import load_space
 
         search_space = load_space(space)
         search_space.card.recipe(recipe)
-        means = choose_means(device, workers, engine, checkpoint_every)
+        if executor == "slurm":  # the nodes choose; this machine may have no GPU, for example
+            chosen: Literal["cpu", "cuda"] = "cpu" if device == "cpu" else "cuda"
+            means = Means(1, chosen, "fast", 1, checkpoint_every)
+        else:
+            means = choose_means(device, workers, engine, checkpoint_every)
+            if executor == "ray":
+                from nas_skeleton.scheduling.ray_cluster import means_for_ray
+
+                means = means_for_ray(means, workers)
         if means.remark:
             click.echo(means.remark, err=True)
         campaign = start_campaign(
@@ -126,18 +181,24 @@ def main(
             trials=trials or (DEFAULT_TRIALS if strategy == "random" else None),
             one_per_class=one_per_class,
             name=run_name,
+            shard=None if executor == "slurm" else _own_shard(shard),
         )
         jobs = campaign.remaining()
         signals.check()
-        forecasts = campaign.forecast(jobs)
+        if executor == "slurm":
+            command = _same_command(context)
+            return _submit(campaign, jobs, command, shards, slurm_parameters, dry_run)
+        forecast = campaign.forecast(jobs)
         signals.check()
-        click.echo(_plan(campaign, jobs, forecasts))
+        click.echo(_plan(campaign, jobs, forecast))
+        if company := campaign.company():
+            click.echo(company, err=True)
         if engine != "auto" and (others := campaign.trained_by_others()):
             click.echo(others, err=True)
         if dry_run:
             return cli.COMPLETE
         try:
-            _train(campaign, jobs, forecasts, signals)
+            _train(campaign, jobs, forecast, signals)
         finally:
             click.echo(f"\n{format_leaderboard(campaign.leaderboard(), top)}\n")
     click.echo(
@@ -164,7 +225,72 @@ def parse_seeds(seed: int | None, seeds: str | None) -> list[int]:
     return numbers
 
 
-def _plan(campaign: Campaign, jobs: list[Job], forecasts: list[float]) -> str:
+def _own_shard(text: str | None) -> Shard | None:
+    """The shard that `--shard` or the environment asks for, None for all."""
+    from nas_skeleton.scheduling.shards import parse_shard, shard_from_environment
+
+    if text is not None:
+        return parse_shard(text)
+    shard = shard_from_environment(os.environ)
+    if shard is not None:
+        click.echo(f"shard {shard}: {shard.source} ('--shard 0/1' trains everything)", err=True)
+    return shard
+
+
+def _same_command(context: click.Context) -> list[str]:
+    """The options of this call as they were given, but for those that say who trains."""
+    given = []
+    for option in context.command.params:
+        assert option.name is not None
+        value, source = context.params[option.name], context.get_parameter_source(option.name)
+        if source is ParameterSource.COMMANDLINE and option.name not in WHO_TRAINS:
+            given.append(option.opts[0] if value is True else f"{option.opts[0]}={value}")
+    return given
+
+
+def _slurm_parameters(options: tuple[str, ...]) -> dict[str, Any]:
+    from nas_skeleton.scheduling.slurm import check_slurm, parameters_of
+
+    check_slurm()
+    return parameters_of(options)
+
+
+def _submit(
+    campaign: Campaign,
+    jobs: list[Job],
+    command: list[str],
+    shards: int | None,
+    parameters: dict[str, Any],
+    dry_run: bool,
+) -> int:
+    """Submit an array that trains `jobs`; a dry run prints its script and nothing else."""
+    from nas_skeleton.scheduling.effort import efforts
+    from nas_skeleton.scheduling.shards import Shard, remember_count, shards_with
+    from nas_skeleton.scheduling.slurm import Submission
+
+    click.echo(_plan(campaign, jobs, None), err=dry_run)
+    if not jobs:
+        click.echo("Nothing is missing, nothing to submit.", err=dry_run)
+        return cli.COMPLETE
+    run, count = campaign.run, min(shards or DEFAULT_SHARDS, len(jobs))
+    parts = shards_with(jobs, campaign.jobs, efforts(campaign.space, run, campaign.jobs), count)
+    submission = Submission(run.folder, command, [Shard(i, count) for i in parts], parameters)
+    if dry_run:
+        click.echo(submission.script())
+        return cli.COMPLETE
+    campaign.write()
+    job = submission.submit()
+    remember_count(run.folder, count)
+    tasks = f"{len(parts)} task" + "s" * (len(parts) > 1)
+    click.echo(
+        f"Submitted job {job}: {tasks}, shards of {count}; scripts and logs in {submission.folder}"
+        f"\nWatch it: python -m nas_skeleton.runs show {run.name}; squeue --job {job}. Stop it: "
+        f"scancel {job}. When it has ended, the same command submits what is left."
+    )
+    return cli.COMPLETE
+
+
+def _plan(campaign: Campaign, jobs: list[Job], forecast: Forecast | None) -> str:
     from nas_skeleton.progress import duration
 
     arguments, means = campaign.run.arguments, campaign.means
@@ -172,37 +298,41 @@ def _plan(campaign: Campaign, jobs: list[Job], forecasts: list[float]) -> str:
     split = campaign.dataset.split(arguments.protocol)
     archs = len({job.arch_index for job in campaign.jobs})
     clips = ", ".join(f"{len(split[part])} {part}" for part in ("train", "valid", "test"))
-    done = len(campaign.jobs) - len(jobs)
+    progress = f"{len(campaign.own_jobs) - len(jobs)} done, {len(jobs)} to do"
     begun = sum(campaign.run.checkpoint_path(job.key).exists() for job in jobs)
     seeds = f"{len(arguments.seeds)} seed" + "s" * (len(arguments.seeds) > 1)
-    seconds = sum(forecasts) / min(means.workers, max(1, len(jobs)))
-    where = f"{means.workers} {means.device} worker" + "s" * (means.workers > 1)
-    where += f", engine {means.engine}"
+    progress += f" ({begun} of them begun)" * (begun > 0)
+    plan = (
+        f"{archs} architectures ({arguments.strategy}) x {seeds} = {len(campaign.jobs)} trainings"
+    )
     lines = [
         f"Space      {arguments.space}: {campaign.space.card.title}",
         f"Data       {arguments.dataset}, protocol {arguments.protocol}: {clips} clips",
         f"Recipe     {arguments.recipe} ({arguments.recipe_hash}): {recipe.epochs} epochs, "
         f"C={recipe.channels}, N={recipe.cells_per_stage}, {recipe.frames} frames, batch "
         f"{recipe.batch_size}, learning rate {recipe.learning_rate:g}",
-        f"Plan       {archs} architectures ({arguments.strategy}) x {seeds} = "
-        f"{len(campaign.jobs)} trainings, {done} done, {len(jobs)} to do"
-        + f" ({begun} of them begun)"
-        * (begun > 0),
+        f"Plan       {plan}" + f", {progress}" * (campaign.shard is None),
     ]
-    if jobs:
+    if campaign.shard is not None:
+        own = f"{len(campaign.own_jobs)} of {len(campaign.jobs)} trainings"
+        lines.append(f"Shard      {campaign.shard}: {own}, {progress}")
+    if jobs and forecast is not None:
+        seconds = sum(forecast.seconds) / min(means.workers, len(jobs))
+        where = f"{means.workers} {means.device} worker" + "s" * (means.workers > 1)
+        where += f", engine {means.engine}"
         lines.append(f"Time       about {duration(seconds)} on {where} (from a short calibration)")
     lines.append(f"Results    {campaign.run.folder}")
     return "\n".join(lines)
 
 
-def _train(campaign: Campaign, jobs: list[Job], forecasts: list[float], signals: Signals) -> None:
+def _train(campaign: Campaign, jobs: list[Job], forecast: Forecast, signals: Signals) -> None:
     from nas_skeleton.progress import Progress
 
-    expected = {job.key: seconds for job, seconds in zip(jobs, forecasts, strict=True)}
-    finished = campaign.run.rows()[["final_valid_top1", "arch_index"]].dropna()
+    expected = {job.key: seconds for job, seconds in zip(jobs, forecast.seconds, strict=True)}
+    finished = campaign.run.rows(["final_valid_top1", "arch_index"]).dropna()
     best = max(finished.itertuples(index=False, name=None), default=None)
-    total = sum(forecasts)
-    together = campaign.means.workers * campaign.means.side_by_side
+    total = sum(forecast.seconds)
+    together = campaign.means.workers * forecast.side_by_side
     under_way = total * min(1.0, together / max(1, len(jobs))) / 2
     with closing(Progress("trainings", len(jobs), total, under_way)) as progress:
 
@@ -217,19 +347,26 @@ def _train(campaign: Campaign, jobs: list[Job], forecasts: list[float], signals:
                 else ""
             )
             if outcome.fallback:
-                note = f"#{arch} seed {outcome.job.seed} fell back from {outcome.fallback}"
+                progress.say(f"#{arch} seed {outcome.job.seed} fell back from {outcome.fallback}")
             if outcome.error:
-                note = f"#{arch} seed {outcome.job.seed} {outcome.status}: {outcome.error}"
+                progress.say(f"#{arch} seed {outcome.job.seed} {outcome.status}: {outcome.error}")
             progress.advance(expected[outcome.job.key], note)
 
-        campaign.execute(jobs, signals, on_outcome)
+        campaign.execute(
+            jobs,
+            signals,
+            on_outcome,
+            progress.say,
+            side_by_side=forecast.side_by_side,
+            forecast_s=expected,
+        )
 
 
 def _report_failures(campaign: Campaign) -> int:
     from nas_skeleton.results import schema
 
-    rows = campaign.run.rows()
-    planned = {job.key for job in campaign.jobs}
+    rows = campaign.run.rows(["key", "arch_index", "seed", "status", "error"])
+    planned = {job.key for job in campaign.own_jobs}
     failed = rows[rows["status"].isin([schema.DIVERGED, schema.FAILED]) & rows["key"].isin(planned)]
     for row in failed.itertuples():
         click.echo(f"#{row.arch_index} seed {row.seed} {row.status}: {row.error}", err=True)

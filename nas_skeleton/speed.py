@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
 from nas_skeleton import cli
+from nas_skeleton.spaces.space import CELLS
 from nas_skeleton.training.engines import ENGINES
 
 if TYPE_CHECKING:
+    from nas_skeleton.benchmarks.balance import Balance
     from nas_skeleton.benchmarks.bench import Plan
+    from nas_skeleton.benchmarks.no_op import NoOp
     from nas_skeleton.benchmarks.report import Report
     from nas_skeleton.benchmarks.settings import Setting
     from nas_skeleton.scheduling.campaign import Device, Means
@@ -50,7 +53,8 @@ START_S = 12.0  # to start the processes and warm up under one setting, roughly
     "engines",
     type=click.Choice(ENGINES),
     multiple=True,
-    help="An engine to compare with reference, repeatable.  [default: all]",
+    help="An engine to compare with reference, repeatable.  [default: all; with --balance what "
+    "search would take]",
 )
 @click.option(
     "--cells",
@@ -100,6 +104,39 @@ START_S = 12.0  # to start the processes and warm up under one setting, roughly
     is_flag=True,
     help="Also measure what scheduling and storing cost, on a run of two-second trainings.",
 )
+@click.option(
+    "--balance",
+    type=click.IntRange(1, CELLS),
+    is_flag=False,
+    flag_value=100,
+    metavar="[SHARDS]",
+    help="Instead of engines, measure how evenly so many shards (100 if not said) share the whole "
+    "space, by timing a cell of every functional class under the settings, or under the space's "
+    "default recipe.",
+)
+@click.option(
+    "--classes",
+    type=click.IntRange(20),
+    help="With --balance: how many classes to time, drawn at random.  [default: all]",
+)
+@click.option(
+    "--no-op",
+    type=click.IntRange(2, CELLS),
+    is_flag=False,
+    flag_value=10_000,
+    metavar="[TRAININGS]",
+    help="Instead of engines, measure what the scheduler costs by itself: so many trainings "
+    "(10000 if not said) that do nothing.",
+)
+@click.option(
+    "--store",
+    type=click.IntRange(1, 10_000_000),
+    is_flag=False,
+    flag_value=100_000,
+    metavar="[TRAININGS]",
+    help="Instead of engines, measure what the commands that read results take on a made-up run of "
+    "so many trainings (100000 if not said).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def main(
     space: str,
@@ -117,8 +154,12 @@ def main(
     thesis: bool,
     loader_workers: int,
     bookkeeping: bool,
+    balance: int | None,
+    classes: int | None,
+    no_op: int | None,
+    store: int | None,
     as_json: bool,
-) -> None:
+) -> int:
     """Measure how fast the engines train on this machine, against plain PyTorch code.
 
     All engines train the same random cells in alternating rounds; reported are medians, as ratios
@@ -126,15 +167,21 @@ def main(
     """
     from nas_skeleton.benchmarks import report
     from nas_skeleton.benchmarks.bench import Plan
+    from nas_skeleton.benchmarks.machine import machine
     from nas_skeleton.benchmarks.settings import choose_settings
     from nas_skeleton.progress import open_dataset
-    from nas_skeleton.scheduling.campaign import check_precision, choose_means
+    from nas_skeleton.scheduling.campaign import check_precision, choose_means, usable_cores
     from nas_skeleton.spaces import load_space
     from nas_skeleton.strategies import Random
 
+    if store:
+        _store(store, as_json)
+        return cli.COMPLETE
     search_space = load_space(space)
+    if (balance or no_op) and not named and not recipes:
+        recipes = (search_space.card.default_recipe,)
     settings = choose_settings(search_space.card, named, recipes)
-    means = choose_means(device, workers)
+    means = choose_means(device, workers, engines[0] if balance and engines else "auto")
     for setting in settings:
         check_precision(setting.name, setting.recipe, means.device)
     data = open_dataset(dataset)
@@ -154,11 +201,25 @@ def main(
         side_by_side=side_by_side,
         seed=seed,
     )
-    found = _measure(plan, search_space, settings, means, seconds, bookkeeping)
-    if as_json:
-        cli.print_json(report.as_json(found))
+    made_on = machine(plan.device, usable_cores(), plan.workers)
+    code = cli.COMPLETE
+    if balance:
+        balances = _balances(plan, search_space, settings, means, balance, classes)
+        as_object = report.balances_as_json(made_on, balances)
+        text = report.balances_as_text(made_on, balances)
+        code = cli.STOPPED if balances[-1].interrupted else code
+    elif no_op:
+        idle = _no_op(search_space, dataset, settings[0], means, no_op)
+        as_object = report.no_op_as_json(made_on, idle)
+        text = report.no_op_as_text(made_on, idle)
     else:
-        click.echo(report.as_text(found))
+        found = _measure(plan, search_space, settings, means, seconds, bookkeeping)
+        as_object, text = report.as_json(found), report.as_text(found)
+    if as_json:
+        cli.print_json(as_object)
+    else:
+        click.echo(text)
+    return code
 
 
 def _measure(
@@ -174,7 +235,7 @@ def _measure(
     from nas_skeleton.benchmarks.machine import machine
     from nas_skeleton.benchmarks.measure import measure
     from nas_skeleton.benchmarks.report import Report
-    from nas_skeleton.progress import Progress, duration
+    from nas_skeleton.progress import duration
     from nas_skeleton.scheduling.campaign import usable_cores
 
     names = ", ".join(setting.name for setting in settings)
@@ -184,22 +245,8 @@ def _measure(
         "three rounds take longer",
         err=True,
     )
-    load = os.getloadavg()[0]
-    if load > BUSY:
-        click.echo(f"other programs are at work (load {load:.1f}): let them end first", err=True)
-    with ExitStack() as stack:
-
-        def watch(what: str, total: int) -> Callable[[], None]:
-            progress = Progress(what, total)
-            stack.callback(progress.close)
-
-            def advance() -> None:
-                progress.advance()
-                if progress.done == total:
-                    progress.close()  # before the next one begins
-
-            return advance
-
+    _say_if_busy()
+    with _progress() as watch:
         with Crew(plan) as crew:
             measured = [
                 measure(crew, plan, setting, seconds, lambda name, n: watch(f"rounds of {name}", n))
@@ -220,6 +267,97 @@ def _measure(
         settings=measured,
         bookkeeping=beside,
     )
+
+
+def _balances(
+    plan: Plan,
+    space: Space,
+    settings: list[Setting],
+    means: Means,
+    shards: int,
+    classes: int | None,
+) -> list[Balance]:
+    from nas_skeleton.benchmarks.balance import measure_balance
+    from nas_skeleton.benchmarks.bench import Crew
+    from nas_skeleton.skeletons.store import load_dataset
+
+    joints = len(load_dataset(plan.dataset).layout.joints)
+    _say_if_busy()
+    balances: list[Balance] = []
+    with _progress() as watch, Crew(plan) as crew:
+        for setting in settings:
+            found = measure_balance(
+                crew,
+                space,
+                joints,
+                setting,
+                means.engine,
+                shards,
+                classes=classes,
+                seed=plan.seed,
+                watch=lambda name, n: watch(f"classes under {name}", n),
+            )
+            balances.append(found)
+            if found.interrupted:
+                break
+    return balances
+
+
+def _no_op(space: Space, dataset: str, setting: Setting, means: Means, trainings: int) -> NoOp:
+    from nas_skeleton.benchmarks.no_op import measure_no_op
+
+    _say_if_busy()
+    with _progress() as watch:
+        return measure_no_op(
+            space, dataset, setting, means, trainings, lambda n: watch("trainings of nothing", n)
+        )
+
+
+def _store(trainings: int, as_json: bool) -> None:
+    from nas_skeleton.benchmarks import report
+    from nas_skeleton.benchmarks.machine import machine
+    from nas_skeleton.benchmarks.store import measure_store
+    from nas_skeleton.scheduling.campaign import usable_cores
+
+    _say_if_busy()
+    with _progress() as watch:
+        found = measure_store(trainings, watch)
+    made_on = machine("cpu", usable_cores(), workers=1)
+    if as_json:
+        cli.print_json(report.store_as_json(made_on, found))
+    else:
+        click.echo(report.store_as_text(made_on, found))
+
+
+def _say_if_busy() -> None:
+    load = os.getloadavg()[0]
+    if load > BUSY:
+        click.echo(f"other programs are at work (load {load:.1f}): let them end first", err=True)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int], Callable[[], None]]]:
+    """Gives a function that begins to show progress: what of, and how many; and how it advances."""
+    from nas_skeleton.progress import Progress
+
+    shown: list[Progress] = []
+
+    def watch(what: str, total: int) -> Callable[[], None]:
+        progress = Progress(what, total)
+        shown.append(progress)
+
+        def advance() -> None:
+            progress.advance()
+            if progress.done == total:
+                progress.close()  # before the next one begins
+
+        return advance
+
+    try:
+        yield watch
+    finally:
+        for progress in shown:
+            progress.close()
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def main(
         if engine != "auto" and (others := campaign.trained_by_others()):
             click.echo(others, err=True)
     click.echo(f"\nstored: python -m nas_skeleton.runs show {campaign.run.name}")
-    done = (campaign.run.rows()["status"] == schema.DONE).all()
+    done = (campaign.run.rows(["status"])["status"] == schema.DONE).all()
     return cli.COMPLETE if done else cli.SOME_FAILED
 
 

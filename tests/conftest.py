@@ -86,6 +86,20 @@ def furnish(folder: Path, prepared_synthetic: Path) -> None:
     (folder / "search_spaces" / "tiny.toml").write_text(TINY)
 
 
+@pytest.fixture(scope="session")
+def furnished(
+    tmp_path_factory: pytest.TempPathFactory, prepared_synthetic: Path
+) -> Callable[[str], Path]:
+    """`furnished("name")` makes a working folder that a test does not share with others."""
+
+    def make(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        furnish(folder, prepared_synthetic)
+        return folder
+
+    return make
+
+
 def run_command(
     folder: Path, module: str, *arguments: str, **options: object
 ) -> subprocess.CompletedProcess[str]:

@@ -1,6 +1,6 @@
 import pytest
 
-from nas_skeleton.progress import Progress, duration
+from nas_skeleton.progress import Progress, between_lines, duration
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,13 @@ def test_log_gets_plain_lines_and_always_the_last(capsys):
     assert lines[-1].startswith("3/3 trainings")
     assert "about 0 s left; a note" in lines[-1]
     assert all("\r" not in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "seconds"), [(0, 10), (600, 10), (3600, 60), (86_400, 600), (864_000, 600)]
+)
+def test_the_longer_it_takes_the_fewer_lines_there_are(elapsed, seconds):
+    assert between_lines(elapsed) == seconds
 
 
 def test_time_left_goes_by_the_work_that_is_expected(capsys, monkeypatch):

@@ -45,7 +45,8 @@ ROOMS: dict[str, tuple[set[str], bool]] = {
 GROUND_FLOOR = {"cards", "errors"}
 FOREIGN = {
     "spaces": {"numpy", "pandas", "scipy"},  # pure Python, ready at once
-    "network": {"pandas", "pyarrow", "filelock", "pebble"},  # knows no files and no schedulers
+    # knows no files and no schedulers:
+    "network": {"pandas", "pyarrow", "filelock", "psutil", "submitit", "ray"},
     "results": {"torch"},
     "analysis": {"torch"},
 }

@@ -1,6 +1,8 @@
 """`runs`: list, show, missing, collect."""
 
 import json
+import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 from nas_skeleton.results import schema
 from nas_skeleton.scheduling.campaign import choose_means, start_campaign
+from nas_skeleton.scheduling.presence import Beat, Presence, worker_name
 from nas_skeleton.scheduling.signals import Signals
 from nas_skeleton.skeletons.store import load_dataset
 from nas_skeleton.spaces import load_space
@@ -41,17 +44,52 @@ def test_list_counts(here, run):
 def test_show_says_what_was_asked_and_ranks(here, run):
     shown = here("runs", "show", run, "--top", "2").stdout
     assert "protocol       thesis" in shown
-    assert "3 done, 0 diverged, 0 failed, 0 missing trainings" in shown
+    assert "trainings      3 done, 0 running, 0 diverged, 0 failed, 0 missing\n" in shown
+    assert " trainings an hour when it was last at work\n" in shown
     assert "Best 2 of 3 architectures by validation" in shown
 
 
 def test_show_json_is_one_object_and_nothing_else(here, run):
     shown = json.loads(here("runs", "show", run, "--json").stdout)
     assert shown["ranked_by"] == "validation"
-    assert shown["trainings"] == {"done": 3, "diverged": 0, "failed": 0, "missing": 0}
+    assert shown["trainings"] == {
+        "done": 3,
+        "running": 0,
+        "diverged": 0,
+        "failed": 0,
+        "missing": 0,
+    }
+    assert shown["trainings_per_hour"] > 0
+    assert shown["seconds_left"] is None
+    assert shown["workers"] == []
     assert [row["rank"] for row in shown["leaderboard"]] == [1, 2, 3]
     assert shown["leaderboard"][0]["valid_sd"] is None
     assert isinstance(shown["leaderboard"][0]["macs"], int)
+
+
+def test_show_tells_who_is_at_it_and_for_how_long(here, run, workdir):
+    folder = workdir / "runs" / run
+    path = folder / "run.json"
+    path.write_text(path.read_text().replace('"trials": 3', '"trials": 5'))
+    arch, seed = map(int, here("runs", "missing", run).stdout.splitlines()[0].split())
+    name = worker_name(os.getpid(), "cafe")
+    beat = Beat(folder, Presence.of_this_process(name, os.getpid(), "3/100"))
+    try:
+        beat.say_now(jobs=[(arch, seed)], epoch=3, epochs=30, done=2)
+        shown = here("runs", "show", run).stdout
+        as_json = json.loads(here("runs", "show", run, "--json").stdout)
+    finally:
+        beat.close()
+    assert "3 done, 1 running, 0 diverged, 0 failed, 2 missing\n" in shown
+    assert re.search(r"pace +[0-9.e+]+ trainings an hour, about \d+ s left\n", shown)
+    assert re.search(
+        rf"workers +{name}: last sign of life \d s ago, 2 done, shard 3/100, at #{arch} seed {seed}, "
+        "epoch 3 of 30\n",
+        shown,
+    )
+    assert as_json["seconds_left"] > 0
+    assert as_json["workers"][0]["worker"] == name
+    assert "run the same command again to go on" in here("runs", "show", run).stdout
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])

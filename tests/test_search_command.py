@@ -3,10 +3,11 @@
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -91,6 +92,12 @@ def wait_for_rows(process, count, name=NAME, timeout=120.0):
             pass
         time.sleep(0.02)
     pytest.fail(f"no {count} rows in {timeout} s")
+
+
+def stored_keys(path):
+    """Keys of all rows in one file of results."""
+    with closing(sqlite3.connect(path)) as connection:
+        return [key for (key,) in connection.execute("SELECT key FROM trainings")]
 
 
 def children_of(pid):
@@ -286,12 +293,19 @@ def test_diverged_trainings_are_results_listed_and_not_repeated(here, workdir):
         assert "No finished training yet" in done.stdout
 
 
-def test_two_searches_cannot_work_on_one_run(here, workdir):
-    with started(workdir, *SEARCH, "--trials", "200") as process:
+def test_two_searches_share_a_run_and_say_so(here, workdir):
+    lengthen(workdir, 30)
+    asked = (*SEARCH, "--trials", "30", "--workers", "1")
+    with started(workdir, *asked) as process:
         wait_for_rows(process, 1)
-        second = here("search", *SEARCH, "--trials", "200")
-    assert second.returncode == 2
-    assert "is being trained by another process" in second.stderr
+        second = here("search", *asked)
+        assert process.wait(120) == 0
+    assert second.returncode == 0, second.stderr
+    assert f"is also being trained by process {process.pid} on " in second.stderr
+    assert "with 1 worker: the work is shared, nothing is trained twice" in second.stderr
+    stored = [stored_keys(path) for path in open_run(NAME).results_folder.glob("*.sqlite")]
+    assert len(stored) == 2
+    assert len([*stored[0], *stored[1]]) == len({*stored[0], *stored[1]}) == 30
 
 
 def test_several_seeds_give_a_spread(here, finished):

@@ -41,9 +41,25 @@ def test_json_has_every_engine_with_its_ratios_or_the_reason(command):
     assert "3/3 rounds of tiny" in done.stderr
 
 
+def test_balance_as_json_has_the_time_of_every_class_timed(here):
+    some = ("--workers", "1", "--engine", "fast", "--classes", "20")
+    done = here(*SPEED, *QUICK, *some, "--balance", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["machine"]["workers"] == 1
+    [found] = report["balances"]
+    assert (found["setting"], found["engine"], found["shards"]) == ("tiny", "fast", 100)
+    assert found["classes"] == len(found["seconds"]) == 20
+    assert min(found["predicted"], found["actual"], found["by_index"]) >= 1
+    assert "20/20 classes under tiny" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "culprit"),
     [
+        (("--balance", "0"), "--balance"),
+        (("--balance", "--classes", "19"), "--classes"),
+        (("--no-op", "1"), "--no-op"),
         (("--setting", "nope"), "nope"),
         (("--engine", "nope"), "nope"),
         (("--recipe", "nope"), "unknown recipe 'nope'"),

@@ -6,11 +6,14 @@ several workers and speed of one are measured in the same rounds, on the same ca
 
 from __future__ import annotations
 
+import itertools
+import math
 import multiprocessing
 import signal
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.synchronize import Barrier
@@ -27,9 +30,11 @@ from nas_skeleton.skeletons.store import load_dataset
 from nas_skeleton.spaces import load_space
 from nas_skeleton.training.candidates import Problem, Unsupported
 from nas_skeleton.training.engines import EngineName
+from nas_skeleton.training.loop import clips_per_epoch
 from nas_skeleton.training.task import build_task
 
 STARTED_TOGETHER_S = 120.0  # longer than any step
+STEPS = 4  # of which the fastest counts, where every cell is timed only once
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,36 @@ class Bench:
         clips, seconds = self._timed(contender.evaluate, together)
         return contender.trainings * clips / seconds
 
+    def training_s(self, name: EngineName, index: int) -> float:
+        """Seconds a training of the cell `index` takes, by a few of its steps and evaluations.
+
+        On a CPU it is the processor's time that counts, and the fastest step: what other programs
+        did meanwhile is not the cell's.
+
+        Raises:
+            Unsupported: the engine cannot train it here.
+            torch.OutOfMemoryError: it does not fit on the device.
+        """
+        assert self._problem is not None
+        recipe, splits = self._problem.recipe, self._problem.task.splits
+        cells = [self.space.cell(index)]
+        engine = Engine(name, self._problem, cells, self.plan.seed, self.plan.side_by_side)
+        engine.train(1)
+        clock = time.perf_counter if self.device.type == "cuda" else time.thread_time
+        times = [clock()]
+        for _ in range(STEPS):
+            engine.train(1)
+            times.append(clock())
+        step_s = min(after - before for before, after in itertools.pairwise(times))
+        clips = engine.evaluate()
+        evaluation_s = clock() - times[-1]
+        steps = recipe.epochs * math.ceil(
+            clips_per_epoch(recipe, len(splits["train"])) / recipe.batch_size
+        )
+        evaluations = math.ceil(recipe.epochs / recipe.evaluate_every)
+        evaluated = evaluations * sum(map(len, splits.values()))
+        return (steps * step_s + evaluated * evaluation_s / clips) / engine.trainings
+
     def peaks(self, maps: float) -> Peaks:
         """What the machine can do, see `roofline.measure_peaks`."""
         return measure_peaks(self.device, maps)
@@ -184,26 +219,56 @@ class Crew:
         """What it gives in every process, all at once."""
         return self._call(self._connections, method, arguments)
 
+    def each(self, method: str, items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        """Each item with what the method gives for it, as they come from whoever is free.
+
+        `items` are the lists of arguments.
+        """
+        waiting = iter(items)
+        at_work: dict[Connection, Any] = {}
+        free = list(self._connections)
+        while True:
+            with _death_in_words():
+                for connection, item in zip(free, waiting, strict=False):
+                    connection.send((method, item))
+                    at_work[connection] = item
+                if not at_work:
+                    return
+                free = [c for c in wait(list(at_work)) if isinstance(c, Connection)]
+                answers = [(at_work.pop(connection), _receive(connection)) for connection in free]
+            yield from answers
+
     def _call(
         self, connections: Sequence[Connection], method: str, arguments: tuple[Any, ...]
     ) -> list[Any]:
         answers: dict[Connection, Any] = {}
-        try:
+        with _death_in_words():
             for connection in connections:
                 connection.send((method, arguments))
             while len(answers) < len(connections):
                 for ready in wait([c for c in connections if c not in answers]):
                     assert isinstance(ready, Connection)
-                    answer = ready.recv()
-                    if isinstance(answer, Exception):
-                        raise answer
-                    answers[ready] = answer
-        except (EOFError, ConnectionError):
-            raise InputError(
-                "a measuring process died, perhaps for lack of memory: try fewer --workers, "
-                "--cells or --side-by-side"
-            ) from None
+                    answers[ready] = _receive(ready)
         return [answers[connection] for connection in connections]
+
+
+def _receive(connection: Connection) -> Any:
+    """What a process answers, or raise what it raised."""
+    answer = connection.recv()
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+@contextmanager
+def _death_in_words() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, ConnectionError):
+        raise InputError(
+            "a measuring process died, perhaps for lack of memory: try fewer --workers, --cells or "
+            "--side-by-side"
+        ) from None
 
 
 def _serve(connection: Connection, plan: Plan, barrier: Barrier) -> None:
@@ -222,4 +287,7 @@ def _serve(connection: Connection, plan: Plan, barrier: Barrier) -> None:
         except Exception as error:
             error.add_note(traceback.format_exc())
             answer = error
-        connection.send(answer)
+        try:
+            connection.send(answer)
+        except BrokenPipeError:
+            return

@@ -23,8 +23,8 @@ from nas_skeleton.benchmarks.settings import Setting
 from nas_skeleton.errors import InputError
 from nas_skeleton.results.run import Run
 from nas_skeleton.scheduling.campaign import Campaign, Means, start_campaign
+from nas_skeleton.scheduling.outcome import Outcome
 from nas_skeleton.scheduling.signals import Signals
-from nas_skeleton.scheduling.worker import Outcome
 from nas_skeleton.skeletons.store import load_dataset
 from nas_skeleton.spaces import Space, load_space
 
@@ -77,12 +77,12 @@ def measure_bookkeeping(
         StoppedEarly: a signal came.
     """
     count = means.workers * max(PER_WORKER, GROUPS * means.side_by_side)
-    with _scratch_folder(), Signals().handled() as signals:
-        trial = _campaign(space, dataset, setting, means, count, "trial")
-        expected = mean(trial.forecast(trial.jobs))
+    with scratch_folder(), Signals().handled() as signals:
+        trial = scratch_campaign(space, dataset, setting, means, count, "trial")
+        expected = mean(trial.forecast(trial.jobs).seconds)
         epochs = max(1, round(setting.recipe.epochs * TRAINING_S / expected))
         sized = Setting(setting.name, setting.recipe.model_copy(update={"epochs": epochs}))
-        campaign = _campaign(space, dataset, sized, means, count, "run")
+        campaign = scratch_campaign(space, dataset, sized, means, count, "run")
         advance = watch(count)
         ended: dict[str, tuple[float, float]] = {}
 
@@ -95,7 +95,7 @@ def measure_bookkeeping(
         started = time.perf_counter()
         campaign.execute(campaign.jobs, signals, on_outcome)
         finished = time.perf_counter()
-        engine = str(campaign.run.rows()["engine"].iloc[0])
+        engine = str(campaign.run.rows(["engine"])["engine"].iloc[0])
         workers = [
             _groups(sorted(ended[key] for key in keys)) for keys in _keys_by_worker(campaign.run)
         ]
@@ -161,7 +161,7 @@ def _beside(workers: list[list[_Group]], started: float) -> tuple[float, float]:
     return startup_s, beside_s / later_ones
 
 
-def _campaign(
+def scratch_campaign(
     space: Space, dataset: str, setting: Setting, means: Means, trials: int, name: str
 ) -> Campaign:
     """A campaign of `trials` architectures in the working folder; its recipe is the setting."""
@@ -193,10 +193,13 @@ def _toml(table: dict[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _scratch_folder() -> Iterator[None]:
-    """A working folder that sees the data sets of the present one and is removed afterwards."""
+def scratch_folder() -> Iterator[None]:
+    """A working folder that sees the data sets of the present one and is removed afterwards.
+
+    It lies in the present one: it is the disk where runs lie that counts.
+    """
     datasets = Path.cwd() / "datasets"
-    with tempfile.TemporaryDirectory(prefix="nas_skeleton-") as folder:
+    with tempfile.TemporaryDirectory(prefix=".nas_skeleton-", dir=Path.cwd()) as folder:
         (Path(folder) / "datasets").symlink_to(datasets, target_is_directory=True)
         with contextlib.chdir(folder):
             yield

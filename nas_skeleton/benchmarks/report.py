@@ -7,10 +7,13 @@ from typing import Any
 
 from tabulate import tabulate
 
+from nas_skeleton.benchmarks.balance import Balance
 from nas_skeleton.benchmarks.bookkeeping import RUN, Bookkeeping
 from nas_skeleton.benchmarks.contenders import THESIS
 from nas_skeleton.benchmarks.machine import Machine
 from nas_skeleton.benchmarks.measure import Measured, Speed
+from nas_skeleton.benchmarks.no_op import NoOp
+from nas_skeleton.benchmarks.store import StoreCost
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,7 @@ def as_text(report: Report) -> str:
     """The report as tables with what they mean below."""
     machine = report.machine
     lines = [
-        f"Machine    {machine.cpu}, {machine.cores} cores usable; {machine.system}",
-        f"           {machine.gpu or 'no GPU used'}; torch {machine.torch}",
-        f"Processes  {machine.workers}, one thread each",
+        *_machine(machine),
         f"Data       {report.dataset}, protocol {report.protocol}; space {report.space}",
         f"Cells      {len(report.cells)} random ones, seed {report.seed}: "
         + ", ".join(f"#{index}" for index, _ in report.cells),
@@ -61,6 +62,102 @@ def as_text(report: Report) -> str:
     if report.bookkeeping:
         lines += ["", *_bookkeeping(report.bookkeeping)]
     return "\n".join(lines)
+
+
+def balances_as_json(machine: Machine, balances: list[Balance]) -> dict[str, Any]:
+    """How evenly shards share the space, in plain types; seconds by the index of the cell."""
+    return {
+        "machine": asdict(machine),
+        "balances": [
+            {
+                **vars(found),
+                "setting": found.setting.name,
+                "recipe": found.setting.recipe.model_dump(),
+                "prices": asdict(found.prices),
+            }
+            for found in balances
+        ],
+    }
+
+
+def balances_as_text(machine: Machine, balances: list[Balance]) -> str:
+    """The same for people."""
+    lines = _machine(machine)
+    for found in balances:
+        timed = f"{found.classes:,} of {found.of_classes:,} functional classes"
+        if found.classes == found.of_classes:
+            timed = f"all {found.classes:,} functional classes"
+        elif found.interrupted:
+            timed += " (interrupted)"
+        prices = ", ".join(f"{name} {price:.3g}" for name, price in asdict(found.prices).items())
+        lines += [
+            "",
+            str(found.setting),
+            f"{found.shards} shards of the whole space, largest over mean: predicted "
+            f"{found.predicted:.4f}, by the clock {found.actual:.4f}; "
+            f"dealt out by index {found.by_index:.4f}",
+            f"by the clock: {timed}, engine {found.engine}, a few steps and an evaluation each",
+            f"effort and time: rank correlation {found.rank_correlation:.4f}; time over effort "
+            f"varies by {100 * found.spread:.1f} %",
+            f"prices that would predict these times best: {prices}",
+        ]
+    return "\n".join(lines)
+
+
+def no_op_as_json(machine: Machine, found: NoOp) -> dict[str, Any]:
+    """What the scheduler costs by itself, in plain types."""
+    return {"machine": asdict(machine), "no_op": asdict(found)}
+
+
+def no_op_as_text(machine: Machine, found: NoOp) -> str:
+    """The same for people."""
+    lines = [
+        *_machine(machine),
+        "",
+        f"{found.trainings:,} trainings that do nothing on {_workers(found.workers)}, real "
+        "scheduler, claims and store",
+        f"  {found.ms_per_training:.2f} ms of a worker per training, {found.per_second:.0f} "
+        "trainings per second in all",
+        f"  start-up {found.startup_s:.2f} s, ending {found.ending_s:.2f} s; to see that nothing "
+        f"is missing {found.planning_s:.2f} s",
+    ]
+    return "\n".join(lines)
+
+
+def store_as_json(machine: Machine, found: StoreCost) -> dict[str, Any]:
+    """What the commands take on a large run, in plain types."""
+    return {"machine": asdict(machine), **asdict(found)}
+
+
+def store_as_text(machine: Machine, found: StoreCost) -> str:
+    """The same for people."""
+    body = [
+        (cost.command, f"{cost.seconds:.2f} s", f"{cost.cpu_s:.2f} s", f"{cost.peak_mb:.0f} MiB")
+        for cost in found.commands
+    ]
+    lines = [
+        *_machine(machine)[:1],
+        "",
+        f"A made-up run of {found.trainings:,} trainings, {found.epochs} evaluated epochs and "
+        f"{found.clips} predictions each,",
+        f"in {found.files} files of {found.disk_mb:.0f} MiB together: {found.row_bytes:.0f} bytes "
+        "per training",
+        "",
+        tabulate(
+            body,
+            ("command", "time", "of processors", "peak memory"),
+            colalign=("left", "right", "right", "right"),
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def _machine(machine: Machine) -> list[str]:
+    return [
+        f"Machine    {machine.cpu}, {machine.cores} cores usable; {machine.system}",
+        f"           {machine.gpu or 'no GPU used'}; torch {machine.torch}",
+        f"Processes  {machine.workers}, one thread each",
+    ]
 
 
 def _fields(measured: Measured) -> dict[str, Any]:

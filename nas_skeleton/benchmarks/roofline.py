@@ -44,7 +44,7 @@ import torch
 from nas_skeleton.spaces import Space
 from nas_skeleton.spaces.card import ImageStem, Recipe, SpaceCard, Stem
 from nas_skeleton.spaces.cell import CONVOLUTIONS, EDGES, NODES, NONE, Cell
-from nas_skeleton.spaces.costs import KERNEL_SIZES, STAGES, reduced_size
+from nas_skeleton.spaces.costs import KERNEL_SIZES, STAGES, reduced_size, taps_inside
 from nas_skeleton.spaces.liveness import Role, ignores_input, roles
 
 FLOPS_PER_MULTIPLY_ADD = 2
@@ -136,23 +136,14 @@ def multiply_adds(
         if stage:
             out_height, out_width = reduced_size(height, width, card.macro.reduction)
             strides = (2, 2 if card.macro.reduction == "both" else 1)
-            taps = inside(3, height, strides[0]) * inside(3, width, strides[1])
+            taps = taps_inside(3, height, strides[0]) * taps_inside(3, width, strides[1])
             shortcut = out_height * out_width  # the pool comes first
             body += PASSES * channels * 2 * channels * (taps + shortcut)
             height, width, channels = out_height, out_width, 2 * channels
-            body += PASSES * channels**2 * inside(3, height) * inside(3, width)
-        taps = sum(inside(kernel, height) * inside(kernel, width) for kernel in kernels)
+            body += PASSES * channels**2 * taps_inside(3, height) * taps_inside(3, width)
+        taps = sum(taps_inside(kernel, height) * taps_inside(kernel, width) for kernel in kernels)
         body += PASSES * channels**2 * taps * recipe.cells_per_stage
     return body * bodies + PASSES * channels * classes
-
-
-def inside(kernel: int, size: int, stride: int = 1) -> int:
-    """Taps of an odd kernel that fall inside a row of `size`, over all its positions.
-
-    It stands at every `stride`-th position: with padding on both sides of half the kernel.
-    """
-    half = kernel // 2
-    return sum(min(at + half, size - 1) - max(at - half, 0) + 1 for at in range(0, size, stride))
 
 
 def _needed_kernels(cell: Cell) -> list[int]:
@@ -171,7 +162,9 @@ def _needed_kernels(cell: Cell) -> list[int]:
 def _stem_multiply_adds(stem: Stem, channels: int, frames: int, joints: int) -> int:
     """Of one body of one clip."""
     if isinstance(stem, ImageStem):
-        return FIRST_PASSES * COORDINATES * channels * inside(3, frames) * inside(3, joints)
+        return (
+            FIRST_PASSES * COORDINATES * channels * taps_inside(3, frames) * taps_inside(3, joints)
+        )
     links = 3 * joints - 2
     projected = min(2 * joints, links)  # a single joint has no neighbours
     total = 0
@@ -179,7 +172,7 @@ def _stem_multiply_adds(stem: Stem, channels: int, frames: int, joints: int) -> 
         inputs, passes = (channels, PASSES) if block else (COORDINATES, FIRST_PASSES)
         total += (passes - 1) * inputs * links * frames  # without the importance's gradient
         total += passes * inputs * projected * channels * frames
-        total += PASSES * channels**2 * inside(stem.temporal_kernel, frames) * joints
+        total += PASSES * channels**2 * taps_inside(stem.temporal_kernel, frames) * joints
     return total
 
 

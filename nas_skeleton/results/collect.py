@@ -4,80 +4,223 @@ table.parquet, table.csv    one row per training, the columns of `schema`
 curves.parquet              one row per training and evaluated epoch
 predictions.parquet         per training the class predicted for every validation and test clip;
                             the clips' ids and true labels are in the file's metadata
+
+Curves and predictions are never in memory as a whole.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow.json import ParseOptions, ReadOptions, read_json
 
+from nas_skeleton.errors import InputError
 from nas_skeleton.results import schema, store
+from nas_skeleton.results.copies import with_copies_of_run
 from nas_skeleton.results.run import Run
+from nas_skeleton.spaces import Space
+from nas_skeleton.training.result import SPLITS as MEASURED_SPLITS
 
 SPLITS = ("valid", "test")  # of predictions
+BATCH = 4096  # trainings whose curves and predictions are in memory together
+_IDENTITY = ("key", "arch_index", "seed")
+_ARROW = {"TEXT": pa.string(), "INTEGER": pa.int64(), "REAL": pa.float64()}
+_TABLE = pa.schema([(name, _ARROW[kind]) for name, kind in schema.COLUMNS.items()])
+_ACCURACIES = [name for name in schema.ACCURACIES if name.startswith("final_")]
 
 
-def collect(run: Run, rows: pd.DataFrame) -> list[Path]:
-    """Write `rows` of `run` (read with blobs) into its folder and return the files' paths.
+@dataclass(frozen=True)
+class Collected:
+    """What was merged into which files.
 
-    A file is replaced as a whole, so a reader never sees half of one. Copied rows appear in the
-    table only.
+    Attributes:
+        paths: the files written.
+        sources: number of files of the store that rows came from.
+        trainings: rows of the table that were trained.
+        copies: rows of the table that were taken over from another architecture of their class.
+        repeated: rows left out because their training is in the table already, from another worker
+            or another attempt.
+        differing: how many finished trainings were stored more than once with different accuracies:
+            on machines of several types that may be, on one it should not.
     """
-    table = rows[list(schema.COLUMNS)]
-    own = rows[rows["status"] != schema.COPIED]
-    done = own[own["status"] == schema.DONE]
-    predictions = pa.table(
-        {
-            "key": pa.array(done["key"], pa.string()),
-            "arch_index": pa.array(done["arch_index"], pa.int32()),
-            "seed": pa.array(done["seed"], pa.int64()),
-            **{
-                split: pa.array(
-                    [store.unpack_predictions(blob) for blob in done[f"{split}_predictions"]],
-                    pa.list_(pa.int16()),
-                )
-                for split in SPLITS
-            },
-        }
-    ).replace_schema_metadata(
-        {
+
+    paths: list[Path]
+    sources: int
+    trainings: int
+    copies: int
+    repeated: int
+    differing: int
+
+
+def collect(
+    run: Run, space: Space, watch: Callable[[int], Callable[[], None]] = lambda _: lambda: None
+) -> Collected:
+    """Write the table, curves and predictions of `run` into its folder.
+
+    All files are written and read back before the first one takes its place; each is replaced as a
+    whole, so a reader never sees half of one. Copied rows appear in the table only.
+
+    Args:
+        run: the run; it may still be at work.
+        space: its space, which knows the costs of copied rows.
+        watch: called with a number of steps; what it returns is called after each.
+
+    Raises:
+        InputError: the store is damaged, the space's card is no longer the run's, or what was
+            written does not read back.
+        OSError: the disk is full.
+    """
+    every = run.rows([*schema.COLUMNS, store.FILE, store.ROW], every=True)
+    own = store.one_per_key(every) if every["key"].duplicated().any() else every
+    table = with_copies_of_run(own, run, space)
+    curves, predictions = _curve_schema(run), _prediction_schema(run)
+    finished = own[own["status"] == schema.DONE]
+    advance = watch(-(-len(own) // BATCH))
+    folder = run.folder
+    with (
+        _replacing(folder / "table.parquet") as table_path,
+        _replacing(folder / "table.csv") as csv_path,
+        _replacing(folder / "curves.parquet") as curves_path,
+        _replacing(folder / "predictions.parquet") as predictions_path,
+    ):
+        columns = table[list(schema.COLUMNS)]
+        pq.write_table(pa.Table.from_pandas(columns, _TABLE, preserve_index=False), table_path)
+        columns.to_csv(csv_path, index=False)
+        epochs = 0
+        with (
+            pq.ParquetWriter(curves_path, curves) as curve_file,
+            pq.ParquetWriter(predictions_path, predictions) as prediction_file,
+        ):
+            for rows, details in store.read_details(run.results_folder, own, BATCH):
+                of_curves = _curves(rows, [curve for curve, *_ in details], curves)
+                curve_file.write_table(of_curves)
+                epochs += of_curves.num_rows
+                prediction_file.write_table(_predictions(rows, details, predictions))
+                advance()
+        _check(table_path, len(table), table["key"])
+        _check(curves_path, epochs, None)
+        _check(predictions_path, len(finished), finished["key"])
+    return Collected(
+        paths=[folder / name for name in FILES],
+        sources=every[store.FILE].nunique(),
+        trainings=len(own),
+        copies=len(table) - len(own),
+        repeated=len(every) - len(own),
+        differing=_differing(every),
+    )
+
+
+FILES = ("table.parquet", "table.csv", "curves.parquet", "predictions.parquet")
+
+
+def _curve_schema(run: Run) -> pa.Schema:
+    """Columns of curves; a split without clips has none."""
+    empty = {split for split, clips in run.data.splits.items() if not clips.ids}
+    accuracies = [
+        f"{split}_{metric}"
+        for split in MEASURED_SPLITS
+        for metric in schema.METRICS
+        if split not in empty
+    ]
+    return pa.schema(
+        [
+            *(("key", pa.string()), ("arch_index", pa.int64()), ("seed", pa.int64())),
+            *(("epoch", pa.int64()), ("learning_rate", pa.float64()), ("train_loss", pa.float64())),
+            *((name, pa.float64()) for name in accuracies),
+        ]
+    )
+
+
+def _curves(rows: pd.DataFrame, curves: Sequence[str], columns: pa.Schema) -> pa.Table:
+    """The epochs of some trainings, one after the other."""
+    measured = list(columns)[len(_IDENTITY) :]
+    text = "\n".join(f'{{"curve": {curve}}}' for curve in curves).encode()
+    parsed = read_json(  # several times as fast as Python's, digit by digit the same
+        pa.py_buffer(text),
+        ReadOptions(use_threads=False, block_size=max(2**20, 2 * max(map(len, curves)))),
+        ParseOptions(
+            explicit_schema=pa.schema({"curve": pa.list_(pa.struct(measured))}),
+            unexpected_field_behavior="ignore",
+        ),
+    )
+    curve = parsed.column("curve").combine_chunks()
+    epochs = np.repeat(np.arange(len(rows)), pc.list_value_length(curve).to_numpy())
+    identity = [pa.array(rows[name]).take(pa.array(epochs)) for name in _IDENTITY]
+    return pa.table([*identity, *curve.flatten().flatten()], schema=columns)
+
+
+def _prediction_schema(run: Run) -> pa.Schema:
+    return pa.schema(
+        [
+            *(("key", pa.string()), ("arch_index", pa.int32()), ("seed", pa.int64())),
+            *((split, pa.list_(pa.int16())) for split in SPLITS),
+        ],
+        metadata={
             "classes": json.dumps(run.data.classes),
             **{f"{split}_clips": json.dumps(asdict(run.data.splits[split])) for split in SPLITS},
-        }
+        },
     )
-    curves = pa.Table.from_pandas(_curves(own), preserve_index=False)
-    folder = run.folder
-    return [
-        _replace(folder / "table.parquet", lambda path: table.to_parquet(path, index=False)),
-        _replace(folder / "table.csv", lambda path: table.to_csv(path, index=False)),
-        _replace(folder / "curves.parquet", lambda path: pq.write_table(curves, path)),
-        _replace(folder / "predictions.parquet", lambda path: pq.write_table(predictions, path)),
-    ]
 
 
-def _curves(rows: pd.DataFrame) -> pd.DataFrame:
-    records = [
-        {"key": key, "arch_index": arch_index, "seed": seed, **epoch}
-        for key, arch_index, seed, curve in zip(
-            rows["key"], rows["arch_index"], rows["seed"], rows["curve"], strict=True
-        )
-        for epoch in json.loads(str(curve))
-    ]
-    return pd.DataFrame(records, columns=None if records else ["key", "arch_index", "seed"])
+def _predictions(
+    rows: pd.DataFrame, details: Sequence[store.Details], columns: pa.Schema
+) -> pa.Table:
+    """The predictions of the finished ones of some trainings."""
+    done = (rows["status"] == schema.DONE).to_numpy()
+    kept = [found for found, is_done in zip(details, done, strict=True) if is_done]
+    lists = {}
+    for number, split in enumerate(SPLITS, start=1):
+        arrays = [store.unpack_predictions(found[number]) for found in kept]  # type: ignore[arg-type]
+        offsets = np.cumsum([0, *map(len, arrays)], dtype=np.int32)
+        values = np.concatenate([np.empty(0, np.int16), *arrays])
+        lists[split] = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+    identity = {name: rows[name].to_numpy()[done] for name in _IDENTITY}
+    return pa.table({**identity, **lists}, schema=columns)
 
 
-def _replace(path: Path, write: Callable[[Path], None]) -> Path:
+def _differing(every: pd.DataFrame) -> int:
+    done = every[every["status"] == schema.DONE]
+    repeated = done[done["key"].duplicated(keep=False)]
+    if repeated.empty:
+        return 0
+    return int((repeated.groupby("key")[_ACCURACIES].nunique() > 1).any(axis=1).sum())
+
+
+def _check(path: Path, count: int, keys: pd.Series[Any] | None) -> None:
+    """Nothing, if the file can be read back: so many rows, and these keys, none of them twice.
+
+    Raises:
+        InputError: it is not so.
+    """
+    try:
+        found = pq.read_table(path, columns=["key"], read_dictionary=["key"]).column("key")
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"{path}: does not read back: {error}; is the disk sound?") from None
+    if len(found) != count:
+        raise InputError(f"{path}: {count} rows written, {len(found)} read back; collect again")
+    if keys is not None and (found.to_pylist() != keys.tolist() or keys.duplicated().any()):
+        raise InputError(f"{path}: the trainings read back are not those written; collect again")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write to, which takes its place if all goes well."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        write(temporary)
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    return path

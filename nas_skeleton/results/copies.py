@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from functools import cache
+
+import numpy as np
 import pandas as pd
 
 from nas_skeleton.errors import InputError
 from nas_skeleton.results import schema
 from nas_skeleton.results.run import DataFacts, Run
-from nas_skeleton.spaces import Space
+from nas_skeleton.spaces import Cost, Space
 
 
-def table_rows(run: Run, space: Space, *, blobs: bool = False) -> pd.DataFrame:
-    """All rows of a run, with copies for the functional classes where the run asks for them.
+def with_copies_of_run(rows: pd.DataFrame, run: Run, space: Space) -> pd.DataFrame:
+    """Rows of a run, with copies for the functional classes where the run asks for them.
 
     Raises:
         InputError: the space's card is no longer the run's, and copies need their costs from it.
     """
-    rows = run.rows(blobs=blobs)
     if not run.arguments.one_per_class:
         return rows
     if space.card.recipe_hash(run.arguments.recipe) != run.arguments.recipe_hash:
@@ -32,37 +34,41 @@ def with_copies(rows: pd.DataFrame, space: Space, data: DataFacts) -> pd.DataFra
 
     A copy says so: status "copied", `source_index` the architecture that was trained, a key of its
     own. Parameters and MACs are the member's own, for dead edges count there. A copied row is never
-    an independent training.
+    an independent training. Sorted by architecture and seed.
     """
-    trained = set(zip(rows["arch_index"], rows["seed"], strict=True))
-    members_of = space.functional_classes()
-    copies = []
-    for row in rows[rows["status"] == schema.DONE].to_dict("records"):
-        recipe = space.card.recipe(row["recipe"])
-        for member in members_of[row["functional_key"]]:
-            if (member, row["seed"]) in trained:
-                continue
-            cost = space.cost(
-                member,
-                recipe,
-                classes=len(data.classes),
-                joints=data.joints,
-                bodies=data.bodies,
-            )
-            copies.append(
-                {
-                    **row,
-                    "key": f"{row['key']}:{member}",
-                    "arch_index": member,
-                    "arch_str": space.arch_string(member),
-                    "nb201_key": space.nb201_key(member),
-                    "status": schema.COPIED,
-                    "source_index": row["arch_index"],
-                    "params": cost.params,
-                    "macs": cost.macs,
-                }
-            )
-    if not copies:
+
+    @cache
+    def cost(member: int, recipe: str) -> Cost:
+        return space.cost(
+            member,
+            space.card.recipe(recipe),
+            classes=len(data.classes),
+            joints=data.joints,
+            bodies=data.bodies,
+        )
+
+    done = rows[rows["status"] == schema.DONE]
+    members = [space.functional_classes()[key] for key in done["functional_key"]]
+    copies = done.loc[done.index.repeat([len(of_class) for of_class in members])]
+    copies = copies.assign(
+        source_index=copies["arch_index"].astype("Int64"),
+        arch_index=np.fromiter((index for of_class in members for index in of_class), np.int64),
+        status=schema.COPIED,
+    ).drop_duplicates(["arch_index", "seed"])
+    trained = pd.MultiIndex.from_frame(rows[["arch_index", "seed"]])
+    copies = copies[~pd.MultiIndex.from_frame(copies[["arch_index", "seed"]]).isin(trained)]
+    if copies.empty:
         return rows
-    both = pd.concat([rows, pd.DataFrame(copies)], ignore_index=True)
-    return both.sort_values(["arch_index", "seed"], kind="stable").reset_index(drop=True)
+    indices = copies["arch_index"].tolist()
+    costs = [cost(*pair) for pair in zip(indices, copies["recipe"], strict=True)]
+    names = {index: space.arch_string(index) for index in set(indices)}
+    keys = {index: space.nb201_key(index) for index in set(indices)}
+    copies = copies.assign(
+        key=[f"{key}:{index}" for key, index in zip(copies["key"], indices, strict=True)],
+        arch_str=[names[index] for index in indices],
+        nb201_key=[keys[index] for index in indices],
+        params=[found.params for found in costs],
+        macs=[found.macs for found in costs],
+    )
+    both = pd.concat([rows, copies], ignore_index=True)
+    return both.sort_values(["arch_index", "seed"], kind="stable", ignore_index=True)

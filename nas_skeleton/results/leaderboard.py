@@ -14,6 +14,11 @@ from nas_skeleton.results import schema
 from nas_skeleton.results.reliability import Reliability, reliability
 from nas_skeleton.results.run import Run
 
+NEEDED = (  # all that is read of a run
+    *("arch_index", "arch_str", "seed", "status", "engine", "params", "macs"),
+    *("train_time_s", "final_valid_top1", "final_test_top1"),
+)
+
 
 @dataclass(frozen=True)
 class Leaderboard:
@@ -73,11 +78,14 @@ def wilson_error(share: float, clips: int) -> float:
     return math.sqrt(share * (1 - share) / clips + 1 / (4 * clips**2)) / (1 + 1 / clips)
 
 
-def run_leaderboard(run: Run) -> Leaderboard:
-    """The leaderboard of a run: architectures that were trained, not copies of them."""
+def run_leaderboard(run: Run, rows: pd.DataFrame | None = None) -> Leaderboard:
+    """The leaderboard of a run: architectures that were trained, not copies of them.
+
+    `rows` are the run's, with at least the columns `NEEDED`; None reads them.
+    """
     splits = run.data.splits
     board = build_leaderboard(
-        run.rows(),
+        run.rows(NEEDED) if rows is None else rows,
         valid_clips=len(splits["valid"].ids),
         test_clips=len(splits["test"].ids),
     )
@@ -85,7 +93,7 @@ def run_leaderboard(run: Run) -> Leaderboard:
 
 
 def build_leaderboard(rows: pd.DataFrame, *, valid_clips: int, test_clips: int) -> Leaderboard:
-    """Rank the finished trainings in `rows` (see `schema.COLUMNS`).
+    """Rank the finished trainings in `rows`, which have the columns `NEEDED`.
 
     Ties in validation accuracy go to fewer MACs, then to the lower index.
     """

@@ -32,7 +32,7 @@ def reliability(rows: pd.DataFrame, column: str) -> Reliability | None:
     squares between (B) and within (W) architectures and k seeds, ICC(1) = (B - W) / (B + (k-1) W)
     and ICC(k) = (B - W) / B; the interval is that of the F distribution of B / W.
     """
-    from scipy.stats import f
+    from scipy.special import fdtri  # scipy.stats takes a second to import
 
     values = rows.pivot(index="arch_index", columns="seed", values=column).dropna()
     architectures, seeds = values.shape
@@ -42,8 +42,8 @@ def reliability(rows: pd.DataFrame, column: str) -> Reliability | None:
     within = float(values.var(axis=1).mean())
     if between == 0 or within == 0:
         return None
-    ratio, free = between / within, (architectures - 1, architectures * (seeds - 1))
-    low, high = ratio / f.ppf(0.975, *free), ratio * f.ppf(0.975, *reversed(free))
+    ratio, above, below = between / within, architectures - 1, architectures * (seeds - 1)
+    low, high = ratio / fdtri(above, below, 0.975), ratio * fdtri(below, above, 0.975)
     return Reliability(
         single=(ratio - 1) / (ratio + seeds - 1),
         low=float((low - 1) / (low + seeds - 1)),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -102,18 +103,22 @@ class Run:
         _write_json(self.folder / "data.json", asdict(self.data))
         _write_json(self.folder / "run.json", asdict(arguments))  # last: now the run exists
 
-    def rows(self, *, blobs: bool = False) -> pd.DataFrame:
-        """All rows written so far that belong to the run, see `store.read_rows`."""
-        rows = store.read_rows(self.results_folder, blobs=blobs)
-        wanted = self.arguments
-        own = (rows["fingerprint"] == wanted.fingerprint) & (
-            rows["recipe_hash"] == wanted.recipe_hash
-        )
-        return rows[own].reset_index(drop=True)
+    def rows(
+        self, columns: Sequence[str] | None = None, *, every: bool = False, blobs: bool = False
+    ) -> pd.DataFrame:
+        """All rows written so far that belong to the run, see `store.read_rows`.
+
+        The fewer columns, the faster: all take seconds for 100,000 rows.
+        """
+        own = {
+            "fingerprint": self.arguments.fingerprint,
+            "recipe_hash": self.arguments.recipe_hash,
+        }
+        return store.read_rows(self.results_folder, columns, only=own, every=every, blobs=blobs)
 
     def settled_keys(self) -> set[str]:
         """Keys of trainings that need not run again: finished, or known to diverge."""
-        rows = self.rows()
+        rows = self.rows(["key", "status"])
         return set(rows.loc[rows["status"] != schema.FAILED, "key"])
 
 

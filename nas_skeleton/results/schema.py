@@ -19,7 +19,9 @@ from nas_skeleton.spaces import Cost, Space
 from nas_skeleton.training.job import Job
 from nas_skeleton.training.result import SPLITS, Accuracy, EpochRecord, Measured
 
-SCHEMA = 1  # a further column, empty in older files, does not raise it
+# 1: curves and predictions, not compressed, among the columns. 2: in a table of their own.
+# A further column, empty in older files, does not raise it.
+SCHEMA = 2
 
 DONE = "done"
 DIVERGED = "diverged"  # the loss became infinite: a result, not repeated

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import filelock
 
@@ -15,9 +17,23 @@ from nas_skeleton.errors import InputError
 from nas_skeleton.results import schema
 from nas_skeleton.results.leaderboard import Leaderboard, run_leaderboard
 from nas_skeleton.results.run import Arguments, Clips, DataFacts, Run, plan_run
-from nas_skeleton.scheduling.plan import missing_jobs, planned_jobs
+from nas_skeleton.results.store import ResultWriter
+from nas_skeleton.scheduling.effort import efforts
+from nas_skeleton.scheduling.feed import Executor, Feed, Listener
+from nas_skeleton.scheduling.outcome import ELSEWHERE, Outcome, Settled
+from nas_skeleton.scheduling.plan import in_groups, missing_jobs, planned_jobs
+from nas_skeleton.scheduling.presence import (
+    LEASE_S,
+    Presence,
+    age,
+    forget_lost,
+    look_around,
+    new_tag,
+    worker_name,
+)
+from nas_skeleton.scheduling.shards import Shard, remember_count, shards_of
 from nas_skeleton.scheduling.signals import Signals
-from nas_skeleton.scheduling.worker import Assignment, Outcome, Workplace
+from nas_skeleton.scheduling.worker import Assignment, Train, Worker, Workplace, row_of
 from nas_skeleton.skeletons.store import Dataset
 from nas_skeleton.spaces import Space
 from nas_skeleton.spaces.card import Recipe
@@ -25,8 +41,18 @@ from nas_skeleton.training.engines import SIDE_BY_SIDE, EngineName
 from nas_skeleton.training.job import Job
 from nas_skeleton.training.result import EpochRecord
 
+if TYPE_CHECKING:
+    from nas_skeleton.scheduling.forecast import Forecast
+
 Device = Literal["auto", "cpu", "cuda"]
+ExecutorName = Literal["local", "ray"]
 EngineChoice = EngineName | Literal["auto"]
+LOCK_S = 60.0
+# Where Slurm, PBS, SGE and LSF say how many cores a job has on its node; the first that is set.
+CORES_OF_JOB = (
+    *("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"),
+    *("NCPUS", "NSLOTS", "LSB_DJOB_NUMPROC"),
+)
 UNPROVEN = "engine cuda-graph is tested on CPUs only so far; --engine fast is plain PyTorch"
 
 
@@ -34,8 +60,9 @@ UNPROVEN = "engine cuda-graph is tested on CPUs only so far; --engine fast is pl
 class Means:
     """What to train with.
 
-    `side_by_side` is how many candidates a worker advances together, `remark` a line for the user
-    where the choice is not what they would expect, else empty.
+    `side_by_side` is how many candidates a worker advances together at most, `remark` a line for
+    the user where the choice is not what they would expect, else empty. `train` stands in for
+    `training.train.train_jobs`, to measure what is left without it.
     """
 
     workers: int
@@ -44,12 +71,14 @@ class Means:
     side_by_side: int
     checkpoint_every_s: float
     remark: str = ""
+    executor: ExecutorName = "local"
+    train: Train | None = None
 
 
 def choose_means(
     device: Device, workers: str, engine: EngineChoice = "auto", checkpoint_every_s: float = 20.0
 ) -> Means:
-    """Turn "auto" into what this machine has: the GPU if there is one, else a worker per core.
+    """Turn "auto" into what this machine has: a worker per GPU if there are any, else per core.
 
     Raises:
         InputError: "cuda" on a machine without a usable GPU, an engine that cannot run here, or not
@@ -62,7 +91,7 @@ def choose_means(
         raise InputError("--device cuda: torch finds no usable GPU here; use --device cpu or auto")
     chosen: Literal["cpu", "cuda"] = "cuda" if device != "cpu" and has_gpu else "cpu"
     if workers == "auto":
-        count = 1 if chosen == "cuda" else usable_cores()
+        count = torch.cuda.device_count() if chosen == "cuda" else usable_cores()
     elif workers.isdecimal() and int(workers) > 0:
         count = int(workers)
     else:
@@ -97,33 +126,72 @@ def choose_engine(engine: EngineChoice, device: Literal["cpu", "cuda"]) -> tuple
 
 
 def usable_cores() -> int:
-    """Cores this process may run on, which a cluster's job may restrict."""
+    """Cores this process may use: those of a cluster's job, even where nothing holds it to them."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    said = [text for name in CORES_OF_JOB if (text := os.environ.get(name, "")).isdecimal()]
+    return min(cores, max(1, int(said[0]))) if said else cores
 
 
 class Campaign:
-    """The trainings of one run: which there are, which are left, and their training."""
+    """The trainings of one run: which there are, which are left, and their training.
 
-    def __init__(self, run: Run, space: Space, dataset: Dataset, means: Means) -> None:
+    Args:
+        run: the run.
+        space: what it searches in.
+        dataset: what it trains on.
+        means: what to train with.
+        shard: the part of the run that is this command's, None for all of it.
+    """
+
+    def __init__(
+        self, run: Run, space: Space, dataset: Dataset, means: Means, shard: Shard | None = None
+    ) -> None:
         self.run = run
         self.space = space
         self.dataset = dataset
         self.means = means
+        self.shard = shard
 
     @cached_property
     def jobs(self) -> list[Job]:
         """All jobs that were asked for, in the order of training."""
         return list(planned_jobs(self.run.arguments, self.space))
 
+    @cached_property
+    def own_jobs(self) -> list[Job]:
+        """Those of them in this command's shard: a function of the plan, not of what is done."""
+        if self.shard is None:
+            return self.jobs
+        parts = shards_of(efforts(self.space, self.run, self.jobs), self.shard.count)
+        own = self.shard.index
+        return [job for job, part in zip(self.jobs, parts, strict=True) if part == own]
+
     def remaining(self) -> list[Job]:
-        """The jobs without a settled row; those that failed are among them."""
-        return missing_jobs(self.run, self.jobs)
+        """This command's jobs without a settled row; those that failed are among them."""
+        return missing_jobs(self.run, self.own_jobs)
+
+    def company(self) -> str:
+        """A line that says so if other commands are at the run at this moment, else empty."""
+        living = [seen.presence for seen in look_around(self.run.folder) if seen.lives]
+        if not living:
+            return ""
+        commands = Counter((presence.host, presence.command) for presence in living)
+        (host, command), _ = commands.most_common(1)[0]
+        who = f"process {command} on {host}"
+        if len(commands) > 1:
+            who = f"{len(commands)} other commands, {who} is one,"
+        workers = f"{len(living)} worker{'s' * (len(living) > 1)}"
+        return (
+            f"run {self.run.name!r} is also being trained by {who} with {workers}: the work is "
+            "shared, nothing is trained twice"
+        )
 
     def trained_by_others(self) -> str:
         """A line that says so if some of the run is finished by other engines than it has now."""
-        rows = self.run.rows()
+        rows = self.run.rows(["status", "engine"])
         engines = rows.loc[rows["status"] == schema.DONE, "engine"]
         others = engines[engines != self.means.engine].value_counts()
         if others.empty:
@@ -134,8 +202,8 @@ class Campaign:
             "compare engines, give each a --run of its own"
         )
 
-    def forecast(self, jobs: list[Job]) -> list[float]:
-        """Predicted seconds of each job on one worker, from a calibration of a few seconds."""
+    def forecast(self, jobs: list[Job]) -> Forecast:
+        """What each job takes of one worker, from a calibration of a few seconds."""
         import torch
 
         from nas_skeleton.scheduling.forecast import forecast
@@ -143,30 +211,46 @@ class Campaign:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # as in a worker
         try:
-            return forecast(self._workplace(), jobs, self.means.engine, self.means.side_by_side)
+            return forecast(self._workplace, jobs, self.means.engine, self.means.side_by_side)
         finally:
             torch.set_num_threads(threads)
 
     def execute(
-        self, jobs: list[Job], signals: Signals, on_outcome: Callable[[Outcome], None]
+        self,
+        jobs: list[Job],
+        signals: Signals,
+        on_outcome: Callable[[Outcome], None],
+        on_remark: Callable[[str], None] = lambda _: None,
+        *,
+        side_by_side: int | None = None,
+        forecast_s: Mapping[str, float] | None = None,
     ) -> None:
         """Train `jobs` with worker processes.
 
+        Args:
+            jobs: what to train.
+            signals: asks to stop.
+            on_outcome: hears of every job as it ends, here or in another command.
+            on_remark: hears what a person should know meanwhile.
+            side_by_side: candidates per worker, where fewer fit than `means` allows.
+            forecast_s: seconds of each training by its job's key, to tell which one hangs.
+
         Raises:
             StoppedEarly: on a signal; finished trainings are stored, others have a checkpoint.
-            InputError: another process works on this run, or the disk is full.
+            InputError: the data changed, or the disk is full.
         """
-        from nas_skeleton.scheduling.local import run_jobs
-
-        with self._begun():
-            run_jobs(
-                self._assignment,
-                jobs,
-                self.means.workers,
-                signals,
-                self._recording(on_outcome),
-                self._stored,
-            )
+        self.write()
+        together = side_by_side or self.means.side_by_side
+        groups = in_groups(jobs, self.means.workers, together)
+        executor = self._executor(together, len(groups), on_remark)
+        listener = Listener(self._recording(on_outcome), on_remark)
+        settled = Settled(self.run).outcomes
+        try:
+            Feed(executor, groups, signals, listener, settled, forecast_s).run()
+        finally:
+            executor.close(at_once=signals.at_once)
+        signals.check()
+        self._clear_up()
 
     def execute_here(
         self, job: Job, signals: Signals, on_epoch: Callable[[EpochRecord], None]
@@ -175,79 +259,88 @@ class Campaign:
 
         Raises:
             StoppedEarly: on a signal; there is a checkpoint.
-            InputError: another process works on this run, or the disk is full.
+            InputError: another command is at it, or the disk is full.
         """
-        from nas_skeleton.scheduling.worker import train
-
-        with self._begun():
-            [outcome] = train(
-                self._workplace(),
-                self._assignment,
-                [job],
-                should_stop=lambda: signals.received > 0,
-                on_epoch=on_epoch,
-            )
+        self.write()
+        name = worker_name(os.getpid(), new_tag())
+        presence = Presence.of_this_process(name, os.getpid())
+        worker = Worker(self._assignment(1), presence, self._workplace)
+        try:
+            [outcome] = worker.work([job], should_stop=lambda: signals.received, on_epoch=on_epoch)
+        finally:
+            worker.close()
         signals.check()
+        if outcome.status == ELSEWHERE:
+            raise InputError(
+                f"#{job.arch_index} seed {job.seed} of run {self.run.name!r} is being trained by "
+                f"another command (worker {outcome.holder}): wait for it, stop it, or choose "
+                "another --run"
+            )
         return outcome
 
+    def write(self) -> None:
+        """Write down what the run is; commands that do so at a time wait for each other.
+
+        Raises:
+            InputError: the run cannot be locked.
+            OSError: the disk is full or read-only.
+        """
+        self.run.folder.mkdir(parents=True, exist_ok=True)
+        with _locked(self.run.folder / ".lock"):
+            self.run.write()
+            forget_lost(self.run.folder)
+            if self.shard is not None:
+                remember_count(self.run.folder, self.shard.count)
+
+    def _clear_up(self) -> None:
+        """Remove what workers that died or were taken for dead left of trainings that are done."""
+        left = [*self.run.folder.glob("checkpoints/*"), *self.run.folder.glob("claims/[!.]*")]
+        settled = self.run.settled_keys() if left else set()
+        for path in left:
+            in_the_making = path.suffix == ".tmp" and age(self.run.folder, path) < LEASE_S
+            if path.name.partition(".")[0] in settled and not in_the_making:
+                path.unlink(missing_ok=True)
+
+    @cached_property
     def _workplace(self) -> Workplace:
         from nas_skeleton.scheduling.worker import open_workplace
 
         return open_workplace(self.run, self.space, self.dataset, self.means.device)
 
-    @property
-    def _assignment(self) -> Assignment:
+    def _assignment(self, side_by_side: int) -> Assignment:
         means = self.means
         return Assignment(
-            self.run.name, means.engine, means.side_by_side, means.device, means.checkpoint_every_s
+            self.run.name,
+            means.engine,
+            side_by_side,
+            means.device,
+            means.checkpoint_every_s,
+            str(self.shard or ""),
+            means.train,
         )
+
+    def _executor(
+        self, side_by_side: int, groups: int, on_remark: Callable[[str], None]
+    ) -> Executor:
+        assignment, workers = self._assignment(side_by_side), self.means.workers
+        if self.means.executor == "ray":
+            from nas_skeleton.scheduling.ray_pool import RayExecutor
+
+            return RayExecutor(assignment, self.run, max(1, min(workers, groups)), on_remark)
+        from nas_skeleton.scheduling.local import LocalExecutor
+
+        return LocalExecutor(assignment, self.run, workers)
 
     def _recording(self, on_outcome: Callable[[Outcome], None]) -> Callable[[Outcome], None]:
         """`on_outcome`, but rows of dead workers are written first: they could not do it."""
+        writer = ResultWriter(self.run.results_folder, worker_name(os.getpid(), new_tag()))
 
         def record(outcome: Outcome) -> None:
-            if outcome.worker_died:
-                place = self._workplace()
-                place.writer.append(place.row(outcome, self.means.engine))
+            if outcome.unstored:
+                writer.append(row_of(outcome, self.run, self.space, self.means.engine))
             on_outcome(outcome)
 
         return record
-
-    def _stored(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """Outcomes of those of `jobs` that have a settled row in the store."""
-        rows = self.run.rows()
-        settled = rows[rows["status"] != schema.FAILED].astype(object)
-        found = settled.where(settled.notna(), None).set_index("key").to_dict("index")
-        return [
-            Outcome(
-                job,
-                row["status"],
-                row["final_valid_top1"],
-                row["train_time_s"] or 0.0,
-                row["error"] or "",
-                row["fallback"] or "",
-            )
-            for job in jobs
-            if (row := found.get(job.key))
-        ]
-
-    @contextmanager
-    def _begun(self) -> Iterator[None]:
-        """The run is written down, and no other process of this machine trains it meanwhile.
-
-        Raises:
-            InputError: another process does, or the run cannot be written.
-        """
-        self.run.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with filelock.FileLock(self.run.folder / ".lock", blocking=False):
-                self.run.write()
-                yield
-        except filelock.Timeout:
-            raise InputError(
-                f"run {self.run.name!r} is being trained by another process: wait for it, stop it, "
-                "or choose another --run"
-            ) from None
 
     def leaderboard(self) -> Leaderboard:
         """The run's architectures, ranked on validation."""
@@ -267,6 +360,7 @@ def start_campaign(
     one_per_class: bool = False,
     archs: list[int] | None = None,
     name: str | None = None,
+    shard: Shard | None = None,
 ) -> Campaign:
     """Plan a run, or continue the one that the same arguments started; nothing is written yet.
 
@@ -282,6 +376,7 @@ def start_campaign(
         one_per_class: with "exhaustive", train one architecture per functional class.
         archs: the architectures themselves, instead of a strategy.
         name: of the folder under runs/; None names it after the arguments.
+        shard: the part of the run to train, None for all of it.
 
     Raises:
         InputError: an unknown name, changed data, a protocol without training clips, a precision
@@ -305,9 +400,8 @@ def start_campaign(
         archs=archs,
     )
     data = data_facts(dataset, protocol, space)
-    return Campaign(
-        plan_run(name or default_name(arguments), arguments, data), space, dataset, means
-    )
+    run = plan_run(name or default_name(arguments), arguments, data)
+    return Campaign(run, space, dataset, means, shard)
 
 
 def check_precision(name: str, recipe: Recipe, device: Literal["cpu", "cuda"]) -> None:
@@ -350,3 +444,20 @@ def default_name(arguments: Arguments) -> str:
         str(arguments.seeds[0]),
     )
     return "_".join(parts)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock `path`.
+
+    Raises:
+        InputError: it does not open.
+    """
+    try:
+        with filelock.FileLock(path, timeout=LOCK_S):
+            yield
+    except filelock.Timeout:
+        raise InputError(
+            f"{path}: locked for {LOCK_S:.0f} s by another process: see that none hangs, and that "
+            "the file system supports locks, then run the same command again"
+        ) from None

@@ -1,172 +1,286 @@
-"""Local execution: worker processes on this machine, and what Ctrl-C and a dying worker do.
+"""Local execution: worker processes on this machine, one per core or per GPU slot.
 
-The pool is pebble's: a worker that dies takes only its own jobs with it.
+Every worker has pipes of its own and shares no lock and no queue with another, so that one which is
+killed or stopped at any moment takes only its own group of jobs with it. (Pools that hand out work
+through one queue lose its lock with the process that held it.) A worker whose parent is gone finds
+its pipe closed and stops at the next batch.
 """
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import connection
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
 
-import pebble
-
-from nas_skeleton.results.schema import FAILED
-from nas_skeleton.scheduling import worker
-from nas_skeleton.scheduling.plan import in_groups
-from nas_skeleton.scheduling.signals import Signals
-from nas_skeleton.scheduling.worker import Assignment, Outcome
+from nas_skeleton.errors import InputError
+from nas_skeleton.results.run import Run
+from nas_skeleton.scheduling import signals
+from nas_skeleton.scheduling.feed import Ended, Heard
+from nas_skeleton.scheduling.outcome import Outcome
+from nas_skeleton.scheduling.presence import Presence, new_tag, worker_name
+from nas_skeleton.scheduling.worker import Assignment, Worker
 from nas_skeleton.training.job import Job
 
-ATTEMPTS = 3  # how often a job whose worker died is tried in all
-AHEAD = 2  # groups handed out per worker: one under way, one that waits for its end
-POLL_S = 0.2
+LOG_LINES, LOG_CHARACTERS = 5, 600  # of a dead worker's log, for the row of what it trained
+LEAVE_S = 10.0  # how long an idle worker may take to end
+DEVICE_LOST = 3  # exit code of a worker that cannot use its GPU any more
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Jobs handed out together, and how often they have been by now."""
+@dataclass
+class _Process:
+    """A worker process as its parent sees it; `group` is what it is at, None while it is idle."""
 
-    jobs: Sequence[Job]
-    attempt: int = 1
+    process: SpawnProcess
+    tasks: Connection
+    stop: Connection  # closing it asks the worker to stop
+    log: Path
+    group: int | None = None
+    killed: bool = False
 
 
-def run_jobs(
-    assignment: Assignment,
-    jobs: Sequence[Job],
-    workers: int,
-    signals: Signals,
-    on_outcome: Callable[[Outcome], None],
-    stored: Callable[[Sequence[Job]], list[Outcome]],
-) -> None:
-    """Train all `jobs` in `workers` processes; `on_outcome` hears of each as it ends.
+class LocalExecutor:
+    """Worker processes for one assignment, see `feed.Executor`.
 
-    `stored` gives the outcomes of those of some jobs that are in the store: what a worker finished
-    before it died is neither lost nor trained again.
-
-    Raises:
-        StoppedEarly: a signal came; running trainings wrote checkpoints.
-        InputError: the data changed or the disk is full; running trainings wrote checkpoints.
+    A worker is started when there is work for it, and again when it died.
     """
-    pool = _Pool(assignment, workers)
-    groups = [_Group(group) for group in in_groups(jobs, workers, assignment.side_by_side)]
-    try:
-        _feed(pool, groups, AHEAD * workers, signals, on_outcome, stored)
-    finally:
-        pool.end(at_once=signals.received > 1)
-    signals.check()
 
-
-def _feed(
-    pool: _Pool,
-    groups: Sequence[_Group],
-    ahead: int,
-    signals: Signals,
-    on_outcome: Callable[[Outcome], None],
-    stored: Callable[[Sequence[Job]], list[Outcome]],
-) -> None:
-    """Keep `ahead` groups handed out until all jobs have ended or a signal came."""
-    waiting = iter(groups)
-    running: dict[Future[list[Outcome]], _Group] = {}
-    while signals.received < 2:
-        while len(running) < ahead and not signals.received:
-            group = next(waiting, None)
-            if group is None:
-                break
-            running[pool.submit(group.jobs)] = group
-        if not running:
-            return
-        done, _ = wait(running, timeout=POLL_S, return_when=FIRST_COMPLETED)
-        if signals.received:
-            pool.ask_to_stop()
-        if not pool.alive:  # then no future that is still open will ever be done
-            done = set(running)
-        for future in [future for future in running if future in done]:  # in their order
-            group = running.pop(future)
-            try:
-                outcomes, death = _outcomes(future), ""
-            except _WorkerDied as error:
-                outcomes, death = stored(group.jobs), str(error)
-            for outcome in outcomes:
-                if outcome.status != worker.STOPPED:
-                    on_outcome(outcome)
-            ended = {outcome.job for outcome in outcomes}
-            for job in group.jobs:
-                if job in ended or signals.received:
-                    continue
-                if group.attempt < ATTEMPTS:  # alone, so that it takes no other with it again
-                    again = _Group([job], group.attempt + 1)
-                    running[pool.submit(again.jobs)] = again
-                else:
-                    text = f"worker died {group.attempt} times{death}"
-                    on_outcome(Outcome(job, FAILED, error=text, worker_died=True))
-
-
-class _WorkerDied(Exception):
-    """A worker died with a group; the message is empty or its exit code."""
-
-
-def _outcomes(future: Future[list[Outcome]]) -> list[Outcome]:
-    """What became of a group's jobs, as its worker says.
-
-    Raises:
-        _WorkerDied: it did not live to say so.
-        InputError: a checkpoint, the data or the disk cannot be used.
-    """
-    try:
-        if future.done():
-            return future.result()
-    except pebble.ProcessExpired as error:
-        raise _WorkerDied(f", exit code {error.exitcode}") from None
-    except BrokenProcessPool:
-        pass
-    raise _WorkerDied
-
-
-class _Pool:
-    """Worker processes for one assignment, replaced as a whole when pebble gives them up."""
-
-    def __init__(self, assignment: Assignment, workers: int) -> None:
+    def __init__(self, assignment: Assignment, run: Run, workers: int) -> None:
         # A forked torch may hang in its thread pools, therefore processes start afresh.
         self._context = multiprocessing.get_context("spawn")
-        self._stop = self._context.Event()
         self._assignment = assignment
-        self._workers = workers
-        self._pool = self._start()
+        self._logs = run.folder / "logs"
+        self._slots: list[_Process | None] = [None] * workers
+        self._gpus = _visible_gpus() if assignment.device == "cuda" else []
+        self._memory = _out_of_memory_kills()
 
-    def submit(self, group: Sequence[Job]) -> Future[list[Outcome]]:
-        """Queue a group of jobs for the next free worker."""
-        if not self.alive:
-            self._pool.stop()  # type: ignore[no-untyped-call]
-            self._pool.join()
-            self._pool = self._start()
-        return self._pool.submit(worker.work, None, self._assignment, group)
+    def free(self) -> int:
+        """How many groups could begin now."""
+        return sum(slot is None or slot.group is None for slot in self._slots)
 
-    @property
-    def alive(self) -> bool:
-        """Whether pebble still looks after the workers: not if all died before taking a job."""
-        return bool(self._pool.active)
+    def start(self, group: int, jobs: Sequence[Job]) -> None:
+        """Give a group to a free worker, which may have to be started first."""
+        idle = [i for i, slot in enumerate(self._slots) if slot and slot.group is None]
+        for place in idle + [i for i, slot in enumerate(self._slots) if slot is None]:
+            worker = self._slots[place] or self._begin(place)
+            self._slots[place] = worker
+            try:
+                worker.tasks.send(list(jobs))
+            except OSError:  # it died while it was idle
+                self._bury(worker)
+                self._slots[place] = worker = self._begin(place)
+                worker.tasks.send(list(jobs))
+            worker.group = group
+            return
+        raise RuntimeError("no worker is free")
+
+    def wait(self, timeout_s: float) -> Iterator[Heard | Ended]:
+        """What happened, after waiting for something to happen.
+
+        Raises:
+            InputError: what a worker raised, as it raised it.
+        """
+        busy = {
+            slot.tasks: place
+            for place, slot in enumerate(self._slots)
+            if slot and slot.group is not None
+        }
+        if not busy:
+            time.sleep(timeout_s)
+            return
+        for ready in connection.wait(list(busy), timeout_s):
+            assert isinstance(ready, Connection)
+            place = busy[ready]
+            worker = self._slots[place]
+            assert worker is not None
+            assert worker.group is not None
+            try:
+                message = ready.recv()
+            except (EOFError, OSError):
+                self._slots[place] = None
+                yield self._death(worker)
+                continue
+            if isinstance(message, BaseException):
+                raise message
+            if isinstance(message, Outcome):
+                yield Heard(worker.group, message)
+            else:
+                number, worker.group = worker.group, None
+                yield Ended(number)
+
+    def kill(self, group: int) -> None:
+        """End the worker that has the group; `wait` tells of its death."""
+        for worker in self._slots:
+            if worker and worker.group == group:
+                worker.killed = True
+                worker.process.kill()
 
     def ask_to_stop(self) -> None:
         """Let running trainings write their checkpoints and end."""
-        self._stop.set()
+        for worker in filter(None, self._slots):
+            worker.stop.close()
 
-    def end(self, *, at_once: bool) -> None:
-        """Wait for running trainings to write their checkpoints, or kill them `at_once`."""
+    def close(self, *, at_once: bool) -> None:
+        """End all workers: those that are at work save first, unless `at_once`."""
         self.ask_to_stop()
-        if at_once:
-            self._pool.stop()  # type: ignore[no-untyped-call]
-        else:
-            self._pool.close()  # type: ignore[no-untyped-call]
-        self._pool.join()
+        for worker in filter(None, self._slots):
+            if at_once:
+                worker.process.kill()
+            worker.tasks.close()
+        for worker in filter(None, self._slots):
+            worker.process.join(LEAVE_S)
+            if worker.process.is_alive():
+                worker.process.kill()
+            self._bury(worker)
+        self._slots = [None] * len(self._slots)
 
-    def _start(self) -> pebble.ProcessPool:
-        return pebble.ProcessPool(
-            max_workers=self._workers,
-            context=self._context,
-            initializer=worker.initialise,
-            initargs=(self._stop, os.getpid()),
+    def _begin(self, place: int) -> _Process:
+        ours, theirs = self._context.Pipe()
+        stopped, stop = self._context.Pipe(duplex=False)
+        gpu = self._gpus[place % len(self._gpus)] if self._gpus else None
+        self._logs.mkdir(parents=True, exist_ok=True)
+        tag = new_tag()
+        process = self._context.Process(
+            target=serve,
+            args=(self._assignment, self._logs, tag, gpu, os.getpid(), theirs, stopped),
         )
+        process.start()
+        theirs.close()
+        stopped.close()
+        assert process.pid is not None
+        return _Process(process, ours, stop, log_path(self._logs, process.pid, tag))
+
+    def _death(self, worker: _Process) -> Ended:
+        """How a worker died that had a group."""
+        assert worker.group is not None
+        worker.process.join(LEAVE_S)
+        code = worker.process.exitcode
+        text = _how(code) if not worker.killed else "hung and ended"
+        text += last_words(worker.log)
+        before, self._memory = self._memory, _out_of_memory_kills()
+        short = code == -signal.SIGKILL and not worker.killed and self._memory > before
+        self._bury(worker, keep_log=True)
+        return Ended(worker.group, text, out_of_memory=short)
+
+    def _bury(self, worker: _Process, *, keep_log: bool = False) -> None:
+        worker.process.join()
+        worker.tasks.close()
+        worker.stop.close()
+        with contextlib.suppress(OSError):
+            if not keep_log and worker.log.exists() and not worker.log.stat().st_size:
+                worker.log.unlink()
+
+
+def serve(
+    assignment: Assignment,
+    logs: Path,
+    tag: str,
+    gpu: str | None,
+    command: int,
+    tasks: Connection,
+    stopped: Connection,
+) -> None:
+    """What a worker process does: train groups as they come, until there are no more.
+
+    Args:
+        assignment: what all groups have in common.
+        logs: folder of its log: what libraries print, and the last words of a crash.
+        tag: of its name.
+        gpu: the one to use, as CUDA_VISIBLE_DEVICES names it.
+        command: process of the command it works for.
+        tasks: groups come in; outcomes, None at a group's end, and errors go out.
+        stopped: closed by the parent, or with it, when trainings are to be saved.
+    """
+    signals.ignore()
+    log = log_path(logs, os.getpid(), tag)
+    write_into(log)
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before torch is loaded
+    worker: Worker | None = None
+    try:
+        while True:
+            jobs = tasks.recv()
+            if worker is None:
+                presence = Presence.of_this_process(log.stem, command, assignment.shard)
+                worker = Worker(assignment, presence)
+            for outcome in worker.work(jobs, should_stop=stopped.poll):
+                tasks.send(outcome)
+            tasks.send(None)
+    except (EOFError, BrokenPipeError, ConnectionResetError):  # no more groups, or no parent
+        pass
+    except (InputError, OSError) as error:
+        tasks.send(error)
+    except Exception as error:  # its end is noticed, and its log read
+        traceback.print_exc()
+        sys.exit(DEVICE_LOST if _device_is_lost(error) else 1)
+    finally:
+        if worker is not None:
+            worker.close()
+
+
+def log_path(folder: Path, pid: int, tag: str) -> Path:
+    """The log of a worker in the folder of logs."""
+    return folder / f"{worker_name(pid, tag)}.log"
+
+
+def write_into(log: Path) -> None:
+    """Let this process, libraries and crashes in it, print into a log from now on."""
+    with log.open("ab", buffering=0) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    faulthandler.enable()
+
+
+def _device_is_lost(error: Exception) -> bool:
+    """Whether the error leaves CUDA unusable in this process, so that another one must go on."""
+    import torch
+
+    return isinstance(error, torch.AcceleratorError)
+
+
+def _visible_gpus() -> list[str]:
+    """The GPUs this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named:
+        return named.split(",")
+    import torch
+
+    return [str(index) for index in range(torch.cuda.device_count())]
+
+
+def _how(code: int | None) -> str:
+    """How a process ended, in words."""
+    if code is not None and code < 0:
+        with contextlib.suppress(ValueError):
+            return f"killed by {signal.Signals(-code).name}"
+    return "its GPU could not be used any more" if code == DEVICE_LOST else f"exit code {code}"
+
+
+def last_words(log: Path) -> str:
+    """The end of a dead worker's log on one line; empty if there is nothing in it."""
+    try:
+        text = log.read_bytes()[-4 * LOG_CHARACTERS :].decode("utf-8", errors="replace")
+    except OSError:
+        return ""
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    last = " | ".join(filter(None, lines[-LOG_LINES:]))[-LOG_CHARACTERS:]
+    return f"; its log {log.name} ends: {last}" if last else ""
+
+
+def _out_of_memory_kills() -> int:
+    """How many processes Linux has ended on this machine because memory was short."""
+    try:
+        counters = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in counters if line.startswith("oom_kill "))

@@ -30,8 +30,11 @@ def build_strategy(arguments: Arguments, space: Space) -> Strategy:
     raise InputError(f"unknown --strategy {arguments.strategy!r}: known are {known}")
 
 
-def planned_jobs(arguments: Arguments, space: Space) -> Iterator[Job]:
-    """All jobs of a run, in the order they are trained: per architecture all its seeds."""
+def planned_pairs(arguments: Arguments, space: Space) -> Iterator[tuple[int, int]]:
+    """Architecture and seed of all jobs of a run, in the order they are trained.
+
+    Per architecture all its seeds. Within a run they are as good as the keys of jobs, and quicker.
+    """
     strategy = build_strategy(arguments, space)
     proposed = 0
     while arguments.trials is None or proposed < arguments.trials:
@@ -40,16 +43,22 @@ def planned_jobs(arguments: Arguments, space: Space) -> Iterator[Job]:
             return
         proposed += 1
         for seed in arguments.seeds:
-            yield Job(
-                space=arguments.space,
-                arch_index=arch,
-                dataset=arguments.dataset,
-                fingerprint=arguments.fingerprint,
-                protocol=arguments.protocol,
-                recipe=arguments.recipe,
-                recipe_hash=arguments.recipe_hash,
-                seed=seed,
-            )
+            yield arch, seed
+
+
+def planned_jobs(arguments: Arguments, space: Space) -> Iterator[Job]:
+    """All jobs of a run, in the order they are trained: per architecture all its seeds."""
+    for arch, seed in planned_pairs(arguments, space):
+        yield Job(
+            space=arguments.space,
+            arch_index=arch,
+            dataset=arguments.dataset,
+            fingerprint=arguments.fingerprint,
+            protocol=arguments.protocol,
+            recipe=arguments.recipe,
+            recipe_hash=arguments.recipe_hash,
+            seed=seed,
+        )
 
 
 def missing_jobs(run: Run, jobs: Iterable[Job]) -> list[Job]:

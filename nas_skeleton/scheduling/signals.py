@@ -1,4 +1,8 @@
-"""Signals that ask a command to stop: one lets it save everything, two end it at once."""
+"""Signals that ask a command to stop: one lets it save everything, a second Ctrl-C ends it at once.
+
+Schedulers may repeat theirs (a warning, then the end of time, to one process or to all of a job),
+so only Ctrl-C counts twice.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +19,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 class Signals:
-    """Counts the signals that ask this process to stop."""
+    """Hears the signals that ask this process to stop.
+
+    `received` tells that one came, `at_once` that there is no time to save anything.
+    """
 
     def __init__(self) -> None:
-        self.received = 0
+        self.received = False
+        self.at_once = False
 
     @contextmanager
     def handled(self) -> Iterator[Signals]:
@@ -38,12 +46,12 @@ class Signals:
                 "the same command again to go on"
             )
 
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
-        self.received += 1
-        if self.received == 1:  # os.write: a handler may interrupt anything, a print too
-            os.write(
-                2, b"\nStopping: running trainings are saved first; once more stops at once.\n"
-            )
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self.received:
+            self.at_once |= number == signal.SIGINT
+            return
+        self.received = True  # os.write: a handler may interrupt anything, a print too
+        os.write(2, b"\nStopping: running trainings are saved first; Ctrl-C again stops at once.\n")
 
 
 def ignore() -> None:

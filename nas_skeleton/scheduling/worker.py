@@ -1,25 +1,27 @@
-"""A worker: a process that trains one group of jobs after the other and writes each row itself.
+"""A worker: trains one group of jobs after the other and stores each row itself.
 
-Data set, space and store are opened once per process, at its first group, so that a mistake in them
-reaches the parent as an ordinary error. A worker whose parent is gone stops at the next batch.
+It works in a process of its own (`local`, `ray`) or in the command's (`train`). Data set, space and
+store are opened once, at the first group, so that a mistake in them reaches the parent as an
+ordinary error.
 """
 
 from __future__ import annotations
 
-import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from nas_skeleton.scheduling import signals
+from nas_skeleton.results import schema
+from nas_skeleton.results.run import Run, open_run
+from nas_skeleton.results.store import ResultWriter
+from nas_skeleton.scheduling.claims import Claims
+from nas_skeleton.scheduling.outcome import ELSEWHERE, STOPPED, Outcome, Settled
+from nas_skeleton.scheduling.presence import Beat, Presence
 from nas_skeleton.training.job import Job
 
 if TYPE_CHECKING:
-    from nas_skeleton.results.run import Run
-    from nas_skeleton.results.store import ResultWriter
     from nas_skeleton.skeletons.store import Dataset
     from nas_skeleton.spaces import Cost, Space
     from nas_skeleton.training.engines import EngineName
@@ -27,81 +29,38 @@ if TYPE_CHECKING:
     from nas_skeleton.training.task import Task
 
 
+Train = Callable[..., Iterator[tuple[Job, "Measured | Exception"]]]
+"""What trains a group of jobs: `training.train.train_jobs`, or what stands in for it."""
+
+
 @dataclass(frozen=True)
 class Assignment:
-    """What all jobs of a run have in common; `side_by_side` of them at most make a group."""
+    """What all jobs of a command have in common; `side_by_side` of them at most make a group.
+
+    `shard` is for people who look at the workers of a run; empty if the command has all of it.
+    `train` is None for `training.train.train_jobs`.
+    """
 
     run: str
     engine: EngineName
     side_by_side: int
     device: Literal["cpu", "cuda"]
     checkpoint_every_s: float
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the parent hears about a job; the row is already in the store, unless its worker died.
-
-    `valid_top1` is in [0, 1], None where there is no validation set or no finished training.
-    `fallback` says why the training left the engine it was meant for, if it did.
-    """
-
-    job: Job
-    status: str
-    valid_top1: float | None = None
-    train_time_s: float = 0.0
-    error: str = ""
-    fallback: str = ""
-    worker_died: bool = False
-
-
-STOPPED = "stopped"  # an outcome that is no row: the checkpoint goes on another time
-
-_stop: Event | None = None
-_parent = 0
-_place: Workplace | None = None
-
-
-def initialise(stop: Event, parent: int) -> None:
-    """Set up this process as a worker; signals are left to the parent."""
-    global _stop, _parent
-    _stop, _parent = stop, parent
-    signals.ignore()
-
-
-def asked_to_stop() -> bool:
-    """Whether this process was asked to stop, or its parent is gone."""
-    return _stop is not None and (_stop.is_set() or os.getppid() != _parent)
+    shard: str = ""
+    train: Train | None = None
 
 
 @dataclass(frozen=True)
 class Workplace:
-    """All a process needs to train any job of one run."""
+    """What a process needs to train any job of one run."""
 
     run: Run
     space: Space
-    dataset: Dataset
     task: Task
-    writer: ResultWriter
-
-    def row(self, outcome: Outcome, engine: EngineName) -> dict[str, Any]:
-        """The columns of an outcome's row that need no measuring; `engine` was asked for."""
-        from nas_skeleton.results import schema
-
-        return {
-            **schema.identity_columns(outcome.job, self.space, self.cost(outcome.job)),
-            "status": outcome.status,
-            "engine": engine,
-            "error": outcome.error or None,
-        }
 
     def cost(self, job: Job) -> Cost:
         """Parameters and MACs of the job's network."""
-        recipe = self.space.card.recipe(job.recipe)
-        *_, joints, bodies = self.task.inputs.shape
-        return self.space.cost(
-            job.arch_index, recipe, classes=self.task.classes, joints=joints, bodies=bodies
-        )
+        return cost_of(job, self.run, self.space)
 
 
 def open_workplace(
@@ -115,7 +74,6 @@ def open_workplace(
     import torch
 
     from nas_skeleton.errors import InputError
-    from nas_skeleton.results.store import ResultWriter
     from nas_skeleton.training.task import build_task
 
     arguments = run.arguments
@@ -125,91 +83,176 @@ def open_workplace(
         raise InputError(f"the card of {arguments.space!r} is not the one of run {run.name!r}")
     recipe = space.card.recipe(arguments.recipe)
     task = build_task(space.card, recipe, dataset, arguments.protocol)
-    return Workplace(
-        run, space, dataset, task.to(torch.device(device)), ResultWriter(run.results_folder)
+    return Workplace(run, space, task.to(torch.device(device)))
+
+
+def cost_of(job: Job, run: Run, space: Space) -> Cost:
+    """Parameters and MACs of a job's network, dead edges included."""
+    data = run.data
+    return space.cost(
+        job.arch_index,
+        space.card.recipe(job.recipe),
+        classes=len(data.classes),
+        joints=data.joints,
+        bodies=data.bodies,
     )
 
 
-def work(assignment: Assignment, jobs: Sequence[Job]) -> list[Outcome]:
-    """Train a group of jobs in this worker, which opens its workplace at the first one.
+def row_of(outcome: Outcome, run: Run, space: Space, engine: EngineName) -> dict[str, Any]:
+    """The columns of an outcome's row that need no measuring; `engine` was asked for."""
+    return {
+        **schema.identity_columns(outcome.job, space, cost_of(outcome.job, run, space)),
+        "status": outcome.status,
+        "engine": engine,
+        "error": outcome.error or None,
+    }
 
-    A group that comes up after the worker was asked to stop is left alone.
 
-    Raises:
-        InputError: the data or a card changed, or the disk is full or read-only.
+class Worker:
+    """Claims, trains and stores, until it is closed.
+
+    Args:
+        assignment: what to do it with.
+        presence: how it introduces itself.
+        place: where to train; None to open it at the first group.
     """
-    global _place
-    if asked_to_stop():
-        return [Outcome(job, STOPPED) for job in jobs]
-    if _place is None:
-        from nas_skeleton.results.run import open_run
-        from nas_skeleton.skeletons.store import load_dataset
-        from nas_skeleton.spaces import load_space
 
-        run = open_run(assignment.run)
-        space = load_space(run.arguments.space)
-        dataset = load_dataset(run.arguments.dataset)
-        _place = open_workplace(run, space, dataset, assignment.device)
-    return list(train(_place, assignment, jobs, should_stop=asked_to_stop))
+    def __init__(
+        self, assignment: Assignment, presence: Presence, place: Workplace | None = None
+    ) -> None:
+        self.assignment = assignment
+        self._run = place.run if place else open_run(assignment.run)
+        self._place = place
+        self._beat = Beat(self._run.folder, presence)
+        self._claims = Claims(self._run.folder, presence.worker)
+        self._settled = Settled(self._run)
+        self._writer = ResultWriter(self._run.results_folder, presence.worker)
 
+    def close(self) -> None:
+        """Take leave."""
+        self._beat.close()
 
-def train(
-    place: Workplace,
-    assignment: Assignment,
-    jobs: Sequence[Job],
-    *,
-    should_stop: Callable[[], bool],
-    on_epoch: Callable[[EpochRecord], None] = lambda _: None,
-) -> Iterator[Outcome]:
-    """Train a group of jobs and store each row as it comes, in a worker or in any other process.
+    def work(
+        self,
+        jobs: Sequence[Job],
+        *,
+        should_stop: Callable[[], bool],
+        on_epoch: Callable[[EpochRecord], None] = lambda _: None,
+    ) -> Iterator[Outcome]:
+        """Train those of a group of jobs that nobody else is at and that are not done by now.
 
-    An error in the training itself becomes a failed row with the place it came from: other jobs go
-    on.
+        A group that comes up after the worker was asked to stop is left alone.
 
-    Yields:
-        What became of each job, after its row is stored.
+        Yields:
+            What became of each job, after its row is stored.
 
-    Raises:
-        InputError: a checkpoint cannot be used, or the disk is full or read-only.
-        OSError: the same, where the system says it.
-    """
-    from nas_skeleton.results import schema
-    from nas_skeleton.training.loop import Stopped
-    from nas_skeleton.training.train import train_jobs
+        Raises:
+            InputError: the data or a card changed, a checkpoint cannot be used, or the disk is full
+                or read-only.
+            OSError: the same, where the system says it.
+            torch.AcceleratorError: this process cannot use its GPU any more.
+        """
+        if should_stop():
+            yield from (Outcome(job, STOPPED) for job in jobs)
+            return
+        left: dict[str, Job] = {}
+        try:
+            for job in jobs:
+                holder = self._claims.take(job.key)
+                if holder is None:
+                    left[job.key] = job
+                else:
+                    yield Outcome(job, ELSEWHERE, holder=holder)
+            # Looked up after the claims: what was stored before they were free is seen now.
+            for outcome in self._settled.outcomes(list(left.values())):
+                self._claims.release(left.pop(outcome.job.key).key)
+                yield outcome
+            if left:
+                yield from self._train(left, should_stop, on_epoch)
+        finally:
+            self._beat.say(jobs=[], epoch=0)
+            for key in left:
+                self._claims.release(key)
 
-    left = {job.key: job for job in jobs}
-    try:
-        for job, result in train_jobs(
-            jobs,
-            place.space,
-            place.task,
-            engine=assignment.engine,
-            checkpoint_path=lambda job: place.run.checkpoint_path(job.key),
-            checkpoint_every_s=assignment.checkpoint_every_s,
-            should_stop=should_stop,
-            on_epoch=lambda _, record: on_epoch(record),
-        ):
-            outcome = _outcome(job, result)
-            row = place.row(outcome, assignment.engine)
-            if isinstance(result, Exception):
-                place.writer.append(row)
-            else:
-                place.writer.append(
-                    {**row, **schema.measured_columns(result)},
-                    schema.curve_json(result.curve),
-                    result.predictions,
-                )
-            place.run.checkpoint_path(job.key).unlink(missing_ok=True)
-            left.pop(job.key, None)
-            yield outcome
-    except Stopped:
-        for job in left.values():
-            yield Outcome(job, STOPPED)
+    def _train(
+        self,
+        left: dict[str, Job],
+        should_stop: Callable[[], bool],
+        on_epoch: Callable[[EpochRecord], None],
+    ) -> Iterator[Outcome]:
+        """Train the claimed jobs of `left`, which they leave as they end.
+
+        An error in the training itself becomes a failed row with the place it came from: other jobs
+        go on.
+        """
+        from nas_skeleton.training.loop import Stopped
+        from nas_skeleton.training.train import train_jobs
+
+        place = self._opened()
+        epochs = place.space.card.recipe(place.run.arguments.recipe).epochs
+        pairs = [(job.arch_index, job.seed) for job in left.values()]
+        self._beat.say_now(jobs=pairs, epoch=0, epochs=epochs)
+
+        def hear(_: Job, record: EpochRecord) -> None:
+            self._beat.say(epoch=record.epoch)
+            on_epoch(record)
+
+        try:
+            for job, result in (self.assignment.train or train_jobs)(
+                list(left.values()),
+                place.space,
+                place.task,
+                engine=self.assignment.engine,
+                checkpoint_path=lambda job: place.run.checkpoint_path(job.key),
+                checkpoint_every_s=self.assignment.checkpoint_every_s,
+                should_stop=should_stop,
+                on_epoch=hear,
+            ):
+                outcome = self._store(job, result)
+                self._claims.release(job.key)
+                left.pop(job.key, None)
+                yield outcome
+        except Stopped:
+            for job in left.values():
+                yield Outcome(job, STOPPED)
+
+    def _store(self, job: Job, result: Measured | Exception) -> Outcome:
+        """Store what became of a job, unless somebody took it over meanwhile."""
+        if not self._claims.held(job.key):
+            return Outcome(job, ELSEWHERE)
+        place = self._opened()
+        outcome = _outcome(job, result)
+        row = row_of(outcome, place.run, place.space, self.assignment.engine)
+        if isinstance(result, Exception):
+            self._writer.append(row)
+        else:
+            self._writer.append(
+                {**row, **schema.measured_columns(result)},
+                schema.curve_json(result.curve),
+                result.predictions,
+            )
+        place.run.checkpoint_path(job.key).unlink(missing_ok=True)
+        presence, bad = self._beat.presence, outcome.status != schema.DONE
+        self._beat.say(done=presence.done + (not bad), failed=presence.failed + bad)
+        return outcome
+
+    def _opened(self) -> Workplace:
+        if self._place is None:
+            from nas_skeleton.skeletons.store import load_dataset
+            from nas_skeleton.spaces import load_space
+
+            arguments = self._run.arguments
+            self._place = open_workplace(
+                self._run,
+                load_space(arguments.space),
+                load_dataset(arguments.dataset),
+                self.assignment.device,
+            )
+        return self._place
 
 
 def _outcome(job: Job, result: Measured | Exception) -> Outcome:
     """What to tell the parent of a training that ended, finished or not."""
-    from nas_skeleton.results import schema
     from nas_skeleton.training.loop import Diverged
 
     if isinstance(result, Diverged):

@@ -76,6 +76,15 @@ def reduction_cost(channels: int, height: int, width: int) -> Cost:
     )
 
 
+def taps_inside(kernel: int, size: int, stride: int = 1) -> int:
+    """Taps of an odd kernel that fall inside a row of `size`, over all its positions.
+
+    It stands at every `stride`-th position: with padding on both sides of half the kernel.
+    """
+    half = kernel // 2
+    return sum(min(at + half, size - 1) - max(at - half, 0) + 1 for at in range(0, size, stride))
+
+
 def image_stem_cost(channels: int, height: int, width: int) -> Cost:
     """NAS-Bench-201's stem: a 3x3 convolution from 3 channels, without bias, and batch norm."""
     return conv_norm_cost(3, channels, 3, height, width)

@@ -1,4 +1,4 @@
-"""How much memory a training took at its highest."""
+"""How much memory a training took at its highest, and how it shows that there was too little."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
+_SHORT = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 class PeakMemory:
@@ -40,3 +41,11 @@ class PeakMemory:
                     return int(line.split()[1]) * 1024
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory was short, on the GPU or in the machine."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()  # torch's other allocations say so in words only
+    return isinstance(error, RuntimeError) and any(words in text for words in _SHORT)

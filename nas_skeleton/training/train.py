@@ -28,7 +28,7 @@ from nas_skeleton.training.engines import FALLBACK, EngineName, candidates_of
 from nas_skeleton.training.engines.precision import Arithmetic
 from nas_skeleton.training.job import Job
 from nas_skeleton.training.loop import Diverged, Loop, Member, Progress, Stopped
-from nas_skeleton.training.memory import PeakMemory
+from nas_skeleton.training.memory import PeakMemory, is_out_of_memory
 from nas_skeleton.training.result import Accuracy, EpochRecord, Measured
 from nas_skeleton.training.task import Task
 
@@ -63,6 +63,7 @@ def train_jobs(
         Stopped: `should_stop` said so; what is not finished has its checkpoint.
         InputError: a checkpoint does not fit.
         OSError: a checkpoint cannot be written.
+        torch.AcceleratorError: this process cannot use its GPU any more; another one can go on.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -161,6 +162,8 @@ class _Group:
         except (Stopped, InputError, OSError):
             raise
         except Exception as caught:
+            if isinstance(caught, torch.AcceleratorError) and not is_out_of_memory(caught):
+                raise  # CUDA is of no use to this process any more
             error = caught
             traceback.clear_frames(error.__traceback__)  # they hold what filled the memory
         else:
@@ -183,7 +186,7 @@ class _Group:
                 later = [self.begin(training.job, training.cell) for training in part]
                 for equals in _equally_far(later, engine):
                     yield from self.train(equals, engine)
-        elif isinstance(error, Unsupported | torch.OutOfMemoryError) and engine in FALLBACK:
+        elif (isinstance(error, Unsupported) or is_out_of_memory(error)) and engine in FALLBACK:
             [training] = trainings
             fallen = replace(training.progress, fallback=_reasons(training, engine, error))
             yield from self.train([replace(training, progress=fallen)], FALLBACK[engine])

@@ -8,7 +8,6 @@ from nas_skeleton.benchmarks.roofline import (
     Demand,
     Peaks,
     floor,
-    inside,
     live_part,
     mean_demand,
     measure_peaks,
@@ -45,15 +44,6 @@ def test_the_least_traffic_of_a_small_network_by_hand():
     assert found.least_bytes == 4 * recipe.batch_size * 3 * (read + written)
     assert found.maps == 4 * recipe.batch_size * written
     assert found.op_by_op_bytes > found.least_bytes
-
-
-def test_taps_inside_a_map_by_hand():
-    assert inside(3, 4) * inside(3, 5) == 10 * 13  # of 180
-    assert inside(9, 16) == 9 * 16 - 2 * (4 + 3 + 2 + 1)
-    assert inside(3, 8, 2) * inside(3, 10, 2) == 11 * 14  # only the first position looks outside
-    assert inside(3, 5, 2) == 2 + 3 + 2  # rounded up, the last position looks outside as well
-    assert inside(9, 3) == 9
-    assert inside(1, 7) == 7
 
 
 def test_arithmetic_of_a_small_network_by_hand():

@@ -15,10 +15,11 @@ from nas_skeleton.training.engines import ENGINES, SIDE_BY_SIDE, native
 
 @pytest.fixture
 def machine(monkeypatch):
-    """`machine(gpu=..., native=...)` pretends to have a GPU, and that native cannot run."""
+    """`machine(gpu=..., why_not=...)` pretends to have two GPUs, and that native cannot run."""
 
     def pretend(*, gpu, why_not=""):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2 if gpu else 0)
         monkeypatch.setattr(native, "available", lambda: why_not)
 
     return pretend
@@ -36,7 +37,7 @@ def test_auto_is_native_on_a_cpu_and_cuda_graph_on_a_gpu(machine):
     assert choose_means("auto", "2") == Means(2, "cpu", "native", 1, 20.0)
     machine(gpu=True)
     assert choose_means("auto", "auto").engine == "cuda-graph"
-    assert choose_means("auto", "auto").workers == 1
+    assert choose_means("auto", "auto").workers == 2
     assert choose_means("cpu", "1").engine == "native"
 
 

@@ -1,19 +1,23 @@
-"""Groups of jobs in worker processes: deaths, stops, and what is handed out ahead."""
+"""Groups of jobs in real worker processes: deaths, stops, and company."""
 
 import collections
 import multiprocessing
 import os
 import sqlite3
-from concurrent.futures import Future
+import threading
 
 import pytest
 
 from nas_skeleton.errors import StoppedEarly
 from nas_skeleton.results import schema
-from nas_skeleton.scheduling import local, worker
+from nas_skeleton.scheduling import feed
 from nas_skeleton.scheduling.campaign import Means, start_campaign
+from nas_skeleton.scheduling.feed import Ended
+from nas_skeleton.scheduling.local import LocalExecutor
+from nas_skeleton.scheduling.outcome import ELSEWHERE, STOPPED, Outcome
+from nas_skeleton.scheduling.presence import Presence, worker_name
 from nas_skeleton.scheduling.signals import Signals
-from nas_skeleton.scheduling.worker import Assignment, Outcome
+from nas_skeleton.scheduling.worker import Worker
 from nas_skeleton.skeletons.store import load_dataset
 from nas_skeleton.spaces import load_space
 
@@ -99,7 +103,8 @@ def test_a_job_that_kills_its_worker_does_not_take_its_group_with_it(workdir, mo
     by_key = {outcome.job.key: outcome for outcome in outcomes}
     assert len(outcomes) == len(by_key) == 3
     failed = by_key.pop(deadly.key)
-    assert (failed.status, failed.error) == (schema.FAILED, "worker died 3 times, exit code -9")
+    assert failed.status == schema.FAILED
+    assert failed.error == "worker died 3 times, killed by SIGKILL"
     assert {outcome.status for outcome in by_key.values()} == {schema.DONE}
     tried = (workdir / "tried").read_text().splitlines()
     assert sorted(tried) == ["1 False", "1 False", "1 True", "1 True", "3 True"]
@@ -107,154 +112,187 @@ def test_a_job_that_kills_its_worker_does_not_take_its_group_with_it(workdir, mo
     assert (row["status"], row["engine"]) == (schema.FAILED, "fast")
 
 
-# --- what is handed out, with a pool that does what the test says
+DIES_SAYING_WHY = """
+from nas_skeleton.training import train
+def dying(*arguments):
+    print('the floor is lava', file=sys.stderr, flush=True)
+    os._exit(9)
+train.candidates_of = dying
+"""
 
 
-class Pool:
-    """Stands for worker processes: groups wait until the test lets them end."""
+def test_a_failed_row_carries_the_last_lines_of_the_log(workdir, monkeypatch):
+    in_workers(workdir, monkeypatch, DIES_SAYING_WHY)
+    campaign = campaign_of(trials=1, side_by_side=1)
+    campaign.execute(campaign.jobs, Signals(), lambda _: None)
+    [row] = campaign.run.rows().to_dict("records")
+    assert row["status"] == schema.FAILED
+    log = max((campaign.run.folder / "logs").iterdir(), key=lambda path: path.stat().st_mtime)
+    assert row["error"] == (
+        f"worker died 3 times, exit code 9; its log {log.name} ends: the floor is lava"
+    )
 
-    def __init__(self):
-        self.handed_out = []
-        self.asked = False
-        self.alive = True
 
-    def submit(self, group):
-        future = Future()
-        self.handed_out.append((list(group), future))
-        return future
+LOSES_ITS_GPU = """
+import torch
+from nas_skeleton.training import train
+candidates_of = train.candidates_of
+def failing(*arguments):
+    if not os.path.exists('lost'):
+        open('lost', 'w').close()
+        raise torch.AcceleratorError('CUDA error: an illegal memory access was encountered')
+    return candidates_of(*arguments)
+train.candidates_of = failing
+"""
 
-    def ask_to_stop(self):
-        self.asked = True
 
-    def open(self):
-        return [(jobs, future) for jobs, future in self.handed_out if not future.done()]
+def test_a_worker_that_lost_its_gpu_is_replaced(workdir, monkeypatch):
+    in_workers(workdir, monkeypatch, LOSES_ITS_GPU)
+    campaign = campaign_of(trials=3, side_by_side=1)
+    outcomes = []
+    campaign.execute(campaign.jobs, Signals(), outcomes.append)
+    assert (workdir / "lost").exists()
+    assert [outcome.status for outcome in outcomes] == [schema.DONE] * 3
+    assert len(list(campaign.run.results_folder.glob("*.sqlite"))) == 1  # the first stored nothing
+    text = "\n".join(path.read_text() for path in (campaign.run.folder / "logs").iterdir())
+    assert "illegal memory access" in text
+
+
+STANDS_STILL = """
+from nas_skeleton.training import train
+candidates_of = train.candidates_of
+def standing_still(*arguments):
+    if not os.path.exists('stood'):
+        open('stood', 'w').close()
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return candidates_of(*arguments)
+train.candidates_of = standing_still
+"""
+
+
+def test_a_worker_that_stands_still_is_ended_and_its_training_repeated(workdir, monkeypatch):
+    in_workers(workdir, monkeypatch, STANDS_STILL)
+    monkeypatch.setattr(feed, "HUNG_S", 8.0)
+    campaign = campaign_of(trials=1, side_by_side=1)
+    outcomes, remarks = [], []
+    campaign.execute(
+        campaign.jobs,
+        Signals(),
+        outcomes.append,
+        remarks.append,
+        forecast_s={job.key: 0.1 for job in campaign.jobs},
+    )
+    assert [outcome.status for outcome in outcomes] == [schema.DONE]
+    assert [remark.split(":")[1].split(";")[0] for remark in remarks] == [
+        " hung, not done after 9 s"
+    ]
+
+
+def test_idle_workers_that_die_are_replaced(workdir):
+    campaign = campaign_of(trials=2, side_by_side=1)
+    campaign.write()
+    executor = LocalExecutor(campaign._assignment(1), campaign.run, 1)
+    try:
+        for number, job in enumerate(campaign.jobs):
+            executor.start(number, [job])
+            events = []
+            while not any(isinstance(event, Ended) for event in events):
+                events += executor.wait(1.0)
+            heard, ended = events
+            assert (heard.outcome.status, ended) == (schema.DONE, Ended(number))
+            [worker] = multiprocessing.active_children()
+            worker.kill()
+            worker.join()
+    finally:
+        executor.close(at_once=False)
+
+
+def test_two_commands_share_a_run(workdir, monkeypatch):
+    """Each trains a part, neither what the other has; both hear of all."""
+    campaign = campaign_of(trials=12, side_by_side=1)
+    other = campaign_of(trials=12, side_by_side=1)
+    mine, theirs = [], []
+    thread = threading.Thread(target=other.execute, args=(other.jobs, Signals(), theirs.append))
+    thread.start()
+    campaign.execute(campaign.jobs, Signals(), mine.append)
+    thread.join()
+    keys = sorted(job.key for job in campaign.jobs)
+    assert sorted(outcome.job.key for outcome in mine) == keys
+    assert sorted(outcome.job.key for outcome in theirs) == keys
+    assert times_stored(campaign.run) == dict.fromkeys(keys, 1)
+    assert len(list(campaign.run.results_folder.glob("*.sqlite"))) == 2
+
+
+# --- a worker in this process
 
 
 @pytest.fixture
-def feed(monkeypatch):
-    """`feed(jobs, side_by_side, step)` calls `step(pool, signals)` whenever the parent waits."""
-
-    def run(groups, step, stored=lambda jobs: []):
-        pool, signals, heard = Pool(), Signals(), []
-
-        def wait(running, **_):
-            step(pool, signals)
-            return {future for future in running if future.done()}, set()
-
-        monkeypatch.setattr(local, "wait", wait)
-        groups = [local._Group(group) for group in groups]
-        local._feed(pool, groups, local.AHEAD * 2, signals, heard.append, stored)
-        return pool, heard
-
-    return run
+def worker(workdir):
+    """A worker of this process for the campaign `mine`."""
+    campaign = campaign_of(trials=2, side_by_side=2)
+    campaign.write()
+    name = worker_name(os.getpid(), "here")
+    presence = Presence.of_this_process(name, os.getpid())
+    made = Worker(campaign._assignment(2), presence)
+    yield campaign, made
+    made.close()
 
 
-def done(jobs):
-    return [Outcome(job, schema.DONE) for job in jobs]
-
-
-def test_one_group_waits_for_each_worker_and_the_order_is_kept(feed):
-    most = []
-
-    def step(pool, _):
-        most.append(len(pool.open()))
-        jobs, future = pool.open()[0]
-        future.set_result(done(jobs))
-
-    groups = [[n] for n in range(9)]
-    pool, heard = feed(groups, step)
-    assert max(most) == 4  # two workers: two groups under way, two that wait
-    assert [jobs for jobs, _ in pool.handed_out] == groups
-    assert [outcome.job for outcome in heard] == list(range(9))
-
-
-def test_at_a_stop_nothing_more_is_handed_out_and_what_waited_is_left(feed):
-    def step(pool, signals):
-        if not signals.received:
-            signals.received = 1
-            return
-        assert pool.asked
-        under_way, *waiting = pool.open()
-        under_way[1].set_result([Outcome(0, schema.DONE), Outcome(1, worker.STOPPED)])
-        for jobs, future in waiting:
-            future.set_result([Outcome(job, worker.STOPPED) for job in jobs])
-
-    pool, heard = feed([[0, 1], [2], [3], [4], [5], [6]], step)
-    assert len(pool.handed_out) == 4
-    assert [outcome.job for outcome in heard] == [0]
-
-
-def test_a_pool_that_was_given_up_costs_every_group_one_attempt(feed):
-    def step(pool, _):
-        pool.alive = False  # no future ends any more
-
-    pool, heard = feed([[0, 1], [2]], step)
-    assert [jobs for jobs, _ in pool.handed_out] == [[0, 1], [2]] + [[0], [1], [2]] * 2
-    assert [(o.job, o.status, o.error) for o in heard] == [
-        (job, schema.FAILED, "worker died 3 times") for job in (0, 1, 2)
+def test_a_group_that_comes_up_after_the_stop_is_left_alone(worker):
+    campaign, here = worker
+    assert list(here.work(campaign.jobs, should_stop=lambda: True)) == [
+        Outcome(job, STOPPED) for job in campaign.jobs
     ]
 
 
-def test_what_was_stored_before_a_death_is_heard_of_once(feed):
-    def step(pool, _):
-        jobs, future = pool.open()[0]
-        if len(jobs) > 1:
-            future.set_exception(local.pebble.ProcessExpired("gone", code=-9))
-        else:
-            future.set_result(done(jobs))
-
-    pool, heard = feed(
-        [[0, 1, 2]], step, stored=lambda jobs: [Outcome(1, schema.DIVERGED, error="loss")]
-    )
-    assert [jobs for jobs, _ in pool.handed_out] == [[0, 1, 2], [0], [2]]
-    assert [(o.job, o.status) for o in heard] == [(1, "diverged"), (0, "done"), (2, "done")]
+def test_what_was_stored_meanwhile_is_not_trained_again(worker):
+    campaign, here = worker
+    first, second = campaign.jobs
+    [before] = here.work([first], should_stop=lambda: False)
+    after = list(here.work([first, second], should_stop=lambda: False))
+    assert after[0] == before
+    assert times_stored(campaign.run) == {first.key: 1, second.key: 1}
 
 
-# --- a worker that is asked to stop
+def test_a_training_that_was_taken_over_is_not_stored(worker):
+    campaign, here = worker
+    first, second = campaign.jobs
+    claim = campaign.run.folder / "claims" / first.key
+
+    def taken(_):
+        claim.write_text("somebody else")
+
+    outcomes = list(here.work([first, second], should_stop=lambda: False, on_epoch=taken))
+    assert [(o.job, o.status) for o in outcomes] == [
+        (first, ELSEWHERE),
+        (second, schema.DONE),
+    ]
+    assert times_stored(campaign.run) == {second.key: 1}
+    assert claim.read_text() == "somebody else"
 
 
-def test_a_group_that_comes_up_after_the_stop_is_left_alone(monkeypatch):
-    stop = multiprocessing.get_context("spawn").Event()
-    stop.set()
-    monkeypatch.setattr(worker, "_stop", stop)
-    monkeypatch.setattr(worker, "_parent", os.getppid())
-    outcomes = worker.work(Assignment("no such run", "fast", 2, "cpu", 20.0), [1, 2])
-    assert outcomes == [Outcome(1, worker.STOPPED), Outcome(2, worker.STOPPED)]
-
-
-def test_what_a_group_finished_before_a_stop_is_stored(workdir):
-    campaign = campaign_of(trials=2, side_by_side=2)
+def test_what_a_group_finished_before_a_stop_is_stored(worker):
+    campaign, here = worker
     first, second = campaign.jobs
     calls = iter(range(1000))
-    campaign.run.write()
-    place = campaign._workplace()
 
     def advance(jobs, after):
         start = next(calls)
-        return list(
-            worker.train(
-                place,
-                campaign._assignment,
-                jobs,
-                should_stop=lambda: next(calls) - start >= after,
-            )
-        )
+        return list(here.work(jobs, should_stop=lambda: next(calls) - start > after))
 
     steps = 3 * 6  # epochs and batches
-    assert advance([first], 12) == [Outcome(first, worker.STOPPED)]
+    assert advance([first], 12) == [Outcome(first, STOPPED)]
     ended = advance([first, second], steps - 12 + 4)  # in turn: they are not equally far
-    assert [(o.job, o.status) for o in ended] == [
-        (first, schema.DONE),
-        (second, worker.STOPPED),
-    ]
+    assert [(o.job, o.status) for o in ended] == [(first, schema.DONE), (second, STOPPED)]
     assert campaign.run.settled_keys() == {first.key}
     assert not campaign.run.checkpoint_path(first.key).exists()
     assert campaign.run.checkpoint_path(second.key).exists()
+    assert [path.name for path in (campaign.run.folder / "claims").iterdir()] == [".lock"]
 
 
 def test_a_stop_is_told_to_who_asked_for_the_trainings(workdir):
     campaign = campaign_of(trials=1, side_by_side=1)
     signals = Signals()
-    signals.received = 1
+    signals.received = True
     with pytest.raises(StoppedEarly):
         campaign.execute_here(campaign.jobs[0], signals, lambda _: None)

@@ -8,7 +8,7 @@ import pytest
 
 from nas_skeleton.errors import InputError
 from nas_skeleton.spaces.cell import AVG_POOL, CONV_1X1, CONV_3X3, SKIP, Cell
-from nas_skeleton.spaces.costs import Cost, image_stem_cost, network_cost, reduced_size
+from nas_skeleton.spaces.costs import Cost, image_stem_cost, network_cost, reduced_size, taps_inside
 from nas_skeleton.spaces.order import nats_bench_order
 
 CIFAR_10 = {"classes": 10, "height": 32, "width": 32}
@@ -99,6 +99,17 @@ def test_reductions_round_up(
     reduction: Literal["both", "time"], size: tuple[int, int], reduced: tuple[int, int]
 ) -> None:
     assert reduced_size(*size, reduction) == reduced
+
+
+def test_taps_inside_a_map_by_hand() -> None:
+    assert taps_inside(3, 4) * taps_inside(3, 5) == 10 * 13  # of 180
+    assert taps_inside(9, 16) == 9 * 16 - 2 * (4 + 3 + 2 + 1)
+    assert (
+        taps_inside(3, 8, 2) * taps_inside(3, 10, 2) == 11 * 14
+    )  # only the first position looks outside
+    assert taps_inside(3, 5, 2) == 2 + 3 + 2  # rounded up, the last position looks outside as well
+    assert taps_inside(9, 3) == 9
+    assert taps_inside(1, 7) == 7
 
 
 def test_reducing_time_only_counts_all_joints_in_every_stage() -> None:
