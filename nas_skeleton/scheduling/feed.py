@@ -193,6 +193,8 @@ class Feed:
         return self._exhausted and not self._again and not self._elsewhere
 
     def _hear(self, group: _Group, outcome: Outcome) -> None:
+        if outcome.status == STOPPED:  # asked to or not: `_end` knows what is left
+            return
         group.jobs.pop(outcome.job.key, None)
         if outcome.status == ELSEWHERE:
             self._elsewhere[outcome.job.key] = outcome.job
@@ -202,12 +204,12 @@ class Feed:
                     f"worker {outcome.holder} of another command is at #{outcome.job.arch_index} "
                     f"seed {outcome.job.seed}: what it trains is left to it"
                 )
-        elif outcome.status != STOPPED:
+        else:
             self._listener.outcome(outcome)
 
     def _end(self, event: Ended) -> None:
         group = self._running.pop(event.group)
-        if not event.death:
+        if not group.jobs or (self._stopping and not event.death):
             return
         if event.out_of_memory:
             self._most = max(1, (len(self._running) + 1) // 2)
@@ -223,7 +225,8 @@ class Feed:
             if group.attempt < ATTEMPTS:  # alone, so that it takes no other with it again
                 self._again.append(_Group({key: job}, group.attempt + 1))
             else:
-                text = f"worker died {group.attempt} times, {event.death}"
+                how = event.death or "the last one left it undone"
+                text = f"worker died {group.attempt} times, {how}"
                 self._listener.outcome(Outcome(job, FAILED, error=text, unstored=True))
 
     def _ask_to_stop(self) -> None:

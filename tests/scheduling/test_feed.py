@@ -213,6 +213,16 @@ def test_a_worker_that_dies_while_it_is_to_stop_is_not_replaced(feed):
     assert heard == []
 
 
+def test_what_a_worker_leaves_undone_without_being_asked_is_handed_out_again(feed):
+    def step(workers):
+        group = oldest(workers)
+        return workers.end(group, STOPPED if group == 0 else schema.DONE)
+
+    workers, heard, _ = feed([[0, 1]], step)
+    assert workers.handed_out == [[0, 1], [0], [1]]
+    assert [(o.job.arch_index, o.status) for o in heard] == [(0, "done"), (1, "done")]
+
+
 def test_a_second_ctrl_c_waits_for_nothing(feed):
     signals = Signals()
 
