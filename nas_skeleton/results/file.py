@@ -47,6 +47,8 @@ BUSY_S = 60.0  # how long a writer waits for another program that locks its file
 READABLE = (1, SCHEMA)
 _PAUSE_S = 0.01  # before a reader that met a commit looks again
 _LOCKED_S = 2.0  # how long one that found no quiet moment waits for a lock
+_NO_SUPER_JOURNAL = 16  # bytes of a journal that must not be what they are in hostile ones
+_MOST_DETAILS = 2**26  # bytes of a curve, unpacked: a small file may pretend to be a huge one
 _BESIDE_SQLITE = 2**30 + 1024  # a byte that SQLite leaves alone: it locks the 512 from 2**30 on
 T = TypeVar("T")
 
@@ -173,7 +175,11 @@ class Opened:
         if self.version == 1:  # not compressed; curves are text
             return detail.encode() if isinstance(detail, str) else detail
         try:
-            return zlib.decompress(detail)  # type: ignore[arg-type]
+            unpacker = zlib.decompressobj()
+            unpacked = unpacker.decompress(detail, _MOST_DETAILS)  # type: ignore[arg-type]
+            if unpacker.unconsumed_tail or not unpacker.eof:
+                raise zlib.error("too long, or cut off")
+            return unpacked
         except (zlib.error, TypeError) as error:
             raise sqlite3.DatabaseError(f"damaged details: {error}") from None
 
@@ -254,6 +260,8 @@ def _look_at_copy(path: Path, query: Callable[[Opened], T]) -> T | None:
         shutil.copyfile(path, copy)
         if before[1]:
             shutil.copyfile(f"{path}-journal", f"{copy}-journal")
+            with Path(f"{copy}-journal").open("ab") as end:  # where SQLite looks for the name of
+                end.write(bytes(_NO_SUPER_JOURNAL))  # another file, which it would remove
         if (state(path), journal(path)) != before:
             raise _Disturbed("its writer commits all the time")
         return _ask(copy, "mode=rw", query)

@@ -99,7 +99,10 @@ class Run:
         """Write down what the run is; a run asked for twice keeps the larger plan."""
         arguments = self.arguments
         if (self.folder / "run.json").is_file():
-            arguments = _widest(open_run(self.name).arguments, arguments)
+            known = open_run(self.name)
+            arguments = _widest(known.arguments, arguments)
+            if (known.arguments, known.data) == (arguments, self.data):
+                return  # hundreds of commands may begin at once, and others read meanwhile
         _write_json(self.folder / "data.json", asdict(self.data))
         _write_json(self.folder / "run.json", asdict(arguments))  # last: now the run exists
 

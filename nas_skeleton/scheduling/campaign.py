@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-
-import filelock
 
 from nas_skeleton.errors import InputError
 from nas_skeleton.results import schema
@@ -20,6 +16,7 @@ from nas_skeleton.results.run import Arguments, Clips, DataFacts, Run, plan_run
 from nas_skeleton.results.store import ResultWriter
 from nas_skeleton.scheduling.effort import efforts
 from nas_skeleton.scheduling.feed import Executor, Feed, Listener
+from nas_skeleton.scheduling.lock import Locked, locked
 from nas_skeleton.scheduling.outcome import ELSEWHERE, Outcome, Settled
 from nas_skeleton.scheduling.plan import in_groups, missing_jobs, planned_jobs
 from nas_skeleton.scheduling.presence import (
@@ -47,7 +44,6 @@ if TYPE_CHECKING:
 Device = Literal["auto", "cpu", "cuda"]
 ExecutorName = Literal["local", "ray"]
 EngineChoice = EngineName | Literal["auto"]
-LOCK_S = 60.0
 # Where Slurm, PBS, SGE and LSF say how many cores a job has on its node; the first that is set.
 CORES_OF_JOB = (
     *("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"),
@@ -286,11 +282,16 @@ class Campaign:
             OSError: the disk is full or read-only.
         """
         self.run.folder.mkdir(parents=True, exist_ok=True)
-        with _locked(self.run.folder / ".lock"):
-            self.run.write()
-            forget_lost(self.run.folder)
-            if self.shard is not None:
-                remember_count(self.run.folder, self.shard.count)
+        try:
+            with locked(self.run.folder / ".lock"):
+                self.run.write()
+                forget_lost(self.run.folder)
+                if self.shard is not None:
+                    remember_count(self.run.folder, self.shard.count)
+        except Locked as error:
+            raise InputError(
+                f"{error}: see that none hangs, then run the same command again"
+            ) from None
 
     def _clear_up(self) -> None:
         """Remove what workers that died or were taken for dead left of trainings that are done."""
@@ -329,7 +330,7 @@ class Campaign:
             return RayExecutor(assignment, self.run, max(1, min(workers, groups)), on_remark)
         from nas_skeleton.scheduling.local import LocalExecutor
 
-        return LocalExecutor(assignment, self.run, workers)
+        return LocalExecutor(assignment, self.run, workers, on_remark)
 
     def _recording(self, on_outcome: Callable[[Outcome], None]) -> Callable[[Outcome], None]:
         """`on_outcome`, but rows of dead workers are written first: they could not do it."""
@@ -444,20 +445,3 @@ def default_name(arguments: Arguments) -> str:
         str(arguments.seeds[0]),
     )
     return "_".join(parts)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock `path`.
-
-    Raises:
-        InputError: it does not open.
-    """
-    try:
-        with filelock.FileLock(path, timeout=LOCK_S):
-            yield
-    except filelock.Timeout:
-        raise InputError(
-            f"{path}: locked for {LOCK_S:.0f} s by another process: see that none hangs, and that "
-            "the file system supports locks, then run the same command again"
-        ) from None

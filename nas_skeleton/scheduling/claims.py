@@ -12,14 +12,12 @@ its claims: it must ask `held` before it stores anything.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
-import filelock
-
-from nas_skeleton.errors import InputError
 from nas_skeleton.scheduling import presence
+from nas_skeleton.scheduling.lock import Locked, locked
 
-LOCK_S = 60.0
 _UNNAMED_S = 10.0  # how long a claim may be without a name: it is made and named in two steps
 _TRIES = 5
 
@@ -32,7 +30,6 @@ class Claims:
         self._folder = run_folder / "claims"
         self._worker = worker
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock = filelock.FileLock(self._folder / ".lock", timeout=LOCK_S)
 
     def take(self, key: str) -> str | None:
         """Claim the training `key`: None if it is this worker's now, else the name of whose it is.
@@ -41,7 +38,6 @@ class Claims:
 
         Raises:
             OSError: the disk is full or read-only.
-            InputError: the run's lock does not open.
         """
         holder: str | None = ""
         for _ in range(_TRIES):
@@ -62,7 +58,10 @@ class Claims:
         return self._holder(key) == self._worker
 
     def release(self, key: str) -> None:
-        """Give a claim back; nothing happens if it was lost."""
+        """Give a claim back; nothing happens if it was lost.
+
+        If somebody stands still with the lock, the claim stays until this worker takes leave.
+        """
         self._remove(key, self._worker)
 
     def _create(self, key: str) -> bool:
@@ -88,20 +87,12 @@ class Claims:
     def _is_valid(self, key: str, holder: str) -> bool:
         if not holder:
             return presence.age(self._run_folder, self._folder / key) < _UNNAMED_S
-        seen = presence.look(self._run_folder, holder)
-        return seen is not None and seen.lives
+        return presence.lives(self._run_folder, holder)
 
     def _remove(self, key: str, holder: str) -> None:
         """Remove the claim if it is `holder`'s, and `holder` this worker or lost."""
-        try:
-            with self._lock:
-                if self._holder(key) != holder:
-                    return
-                if holder == self._worker or not self._is_valid(key, holder):
-                    (self._folder / key).unlink(missing_ok=True)
-        except filelock.Timeout:
-            raise InputError(
-                f"{self._folder / '.lock'}: locked for {LOCK_S:.0f} s by another process: see that "
-                "none hangs, and that the file system supports locks, then run the same command "
-                "again"
-            ) from None
+        with suppress(Locked), locked(self._folder / ".lock"):
+            if self._holder(key) != holder:
+                return
+            if holder == self._worker or not self._is_valid(key, holder):
+                (self._folder / key).unlink(missing_ok=True)

@@ -8,11 +8,12 @@ machine ran out of memory fewer workers go on; what other commands are at is loo
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from nas_skeleton.errors import InputError
 from nas_skeleton.results.schema import FAILED
 from nas_skeleton.scheduling.outcome import ELSEWHERE, STOPPED, Outcome
 from nas_skeleton.scheduling.signals import Signals
@@ -21,6 +22,8 @@ from nas_skeleton.training.job import Job
 ATTEMPTS = 3  # how often a job whose worker died is tried in all
 POLL_S = 0.2
 HUNG_FACTOR, HUNG_S = 10.0, 60.0  # a group may take so many times its forecast, and this on top
+START_S = 600.0  # what a worker may take to load PyTorch and the data, from a slow disk too
+HOPELESS = 10 * ATTEMPTS  # deaths without a training that ended: time to give up
 SAVE_S = 60.0  # how long a worker that was asked to stop may take to write its checkpoints
 AGAIN_S = 3.0  # between two looks at what other commands are at
 
@@ -41,6 +44,13 @@ class Ended:
 
 
 @dataclass(frozen=True)
+class Begun:
+    """A worker has loaded what it needs and begins to train its group."""
+
+    group: int
+
+
+@dataclass(frozen=True)
 class Heard:
     """An outcome that a worker told while its group goes on."""
 
@@ -57,7 +67,7 @@ class Executor(Protocol):
     def start(self, group: int, jobs: Sequence[Job]) -> None:
         """Give a group to a free worker."""
 
-    def wait(self, timeout_s: float) -> Iterable[Heard | Ended]:
+    def wait(self, timeout_s: float) -> Iterable[Begun | Heard | Ended]:
         """What happened, after waiting for something to happen.
 
         Raises:
@@ -80,13 +90,11 @@ class _Group:
 
     Attributes:
         jobs: those without an outcome so far, by key.
-        attempt: how often they have been handed out by now.
         limit_s: seconds after which they count as hung, if there is a limit.
         deadline: when that is, by the monotonic clock.
     """
 
     jobs: dict[str, Job]
-    attempt: int = 1
     limit_s: float | None = None
     deadline: float | None = None
 
@@ -128,6 +136,9 @@ class Feed:
         self._again: deque[_Group] = deque()
         self._running: dict[int, _Group] = {}
         self._elsewhere: dict[str, Job] = {}
+        self._deaths: Counter[str] = Counter()  # of workers, by the key of what they trained
+        self._deaths_in_a_row = 0
+        self._said_waiting = False
         self._told: set[str] = set()  # holders that a remark named
         self._look_again = 0.0
         self._most: int | None = None  # how many groups may run together, once memory was short
@@ -151,6 +162,8 @@ class Feed:
             for event in self._executor.wait(POLL_S):
                 if isinstance(event, Heard):
                     self._hear(self._running[event.group], event.outcome)
+                elif isinstance(event, Begun):
+                    self._begin(self._running[event.group])
                 else:
                     self._end(event)
             self._end_hung()
@@ -165,7 +178,7 @@ class Feed:
             if self._forecast_s is not None:
                 expected = sum(self._forecast_s.get(key, 0.0) for key in group.jobs)
                 group.limit_s = HUNG_FACTOR * expected + HUNG_S
-                group.deadline = time.monotonic() + group.limit_s
+                group.deadline = time.monotonic() + START_S + group.limit_s
             number = next(self._numbers)
             self._running[number] = group
             self._executor.start(number, list(group.jobs.values()))
@@ -178,7 +191,8 @@ class Feed:
         self._exhausted = True
         if not self._elsewhere or time.monotonic() < self._look_again:
             return None
-        if not self._running and not self._look_again:
+        if not self._running and not self._said_waiting:
+            self._said_waiting = True
             self._listener.remark(
                 f"nothing left to do but what other commands are at ({len(self._elsewhere)}): "
                 "waiting for them, to take over what they do not finish"
@@ -191,6 +205,10 @@ class Feed:
     def _nothing_left(self) -> bool:
         # Asked, not concluded from idle workers: it may take a while until the first one is free.
         return self._exhausted and not self._again and not self._elsewhere
+
+    def _begin(self, group: _Group) -> None:
+        if group.limit_s is not None and not self._stopping:
+            group.deadline = time.monotonic() + group.limit_s
 
     def _hear(self, group: _Group, outcome: Outcome) -> None:
         if outcome.status == STOPPED:  # asked to or not: `_end` knows what is left
@@ -205,6 +223,7 @@ class Feed:
                     f"seed {outcome.job.seed}: what it trains is left to it"
                 )
         else:
+            self._deaths_in_a_row = 0
             self._listener.outcome(outcome)
 
     def _end(self, event: Ended) -> None:
@@ -219,15 +238,25 @@ class Feed:
             )
         for outcome in self._settled(list(group.jobs.values())):
             self._hear(group, outcome)
+        if self._stopping:
+            return
+        self._deaths_in_a_row += 1
+        # Who is killed while others fill the memory may well fit in alone.
+        counts = not (event.out_of_memory and self._running)
         for key, job in group.jobs.items():
-            if self._stopping:
-                continue
-            if group.attempt < ATTEMPTS:  # alone, so that it takes no other with it again
-                self._again.append(_Group({key: job}, group.attempt + 1))
+            self._deaths[key] += counts
+            if self._deaths[key] < ATTEMPTS:  # alone, so that it takes no other with it again
+                self._again.append(_Group({key: job}))
             else:
                 how = event.death or "the last one left it undone"
-                text = f"worker died {group.attempt} times, {how}"
+                text = f"worker died {self._deaths[key]} times, {how}"
                 self._listener.outcome(Outcome(job, FAILED, error=text, unstored=True))
+        if self._deaths_in_a_row >= HOPELESS:
+            raise InputError(
+                f"{HOPELESS} workers died one after the other, the last one: {event.death}; "
+                "something is wrong with this machine, or with the program on it: mend it and run "
+                "the same command again"
+            )
 
     def _ask_to_stop(self) -> None:
         if self._stopping:

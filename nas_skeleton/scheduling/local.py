@@ -16,7 +16,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.connection import Connection
@@ -26,7 +27,7 @@ from pathlib import Path
 from nas_skeleton.errors import InputError
 from nas_skeleton.results.run import Run
 from nas_skeleton.scheduling import signals
-from nas_skeleton.scheduling.feed import Ended, Heard
+from nas_skeleton.scheduling.feed import Begun, Ended, Heard
 from nas_skeleton.scheduling.outcome import Outcome
 from nas_skeleton.scheduling.presence import Presence, new_tag, worker_name
 from nas_skeleton.scheduling.worker import Assignment, Worker
@@ -35,6 +36,8 @@ from nas_skeleton.training.job import Job
 LOG_LINES, LOG_CHARACTERS = 5, 600  # of a dead worker's log, for the row of what it trained
 LEAVE_S = 10.0  # how long an idle worker may take to end
 DEVICE_LOST = 3  # exit code of a worker that cannot use its GPU any more
+RETIRED_AFTER, GIVEN_UP_AFTER = 2, 6  # such deaths in a row: of one GPU among others, of the last
+BEGUN = "begun"  # what a worker says when it is ready to train
 
 
 @dataclass
@@ -46,53 +49,67 @@ class _Process:
     stop: Connection  # closing it asks the worker to stop
     log: Path
     group: int | None = None
-    killed: bool = False
+    killed_at: float | None = None
 
 
 class LocalExecutor:
     """Worker processes for one assignment, see `feed.Executor`.
 
-    A worker is started when there is work for it, and again when it died.
+    A worker is started when there is work for it, and again when it died. One whose GPU fails again
+    and again is not: it would be free first every time, and spoil one training after the other.
+
+    Args:
+        assignment: what all of them do.
+        run: the run they do it for.
+        workers: how many.
+        remark: hears what the user should know.
     """
 
-    def __init__(self, assignment: Assignment, run: Run, workers: int) -> None:
+    def __init__(
+        self,
+        assignment: Assignment,
+        run: Run,
+        workers: int,
+        remark: Callable[[str], None] = lambda _: None,
+    ) -> None:
         # A forked torch may hang in its thread pools, therefore processes start afresh.
         self._context = multiprocessing.get_context("spawn")
         self._assignment = assignment
         self._logs = run.folder / "logs"
-        self._slots: list[_Process | None] = [None] * workers
+        self._slots: dict[int, _Process | None] = dict.fromkeys(range(workers))
+        self._lost = Counter[int]()  # by slot: how often in a row its GPU was lost
+        self._remark = remark
         self._gpus = _visible_gpus() if assignment.device == "cuda" else []
         self._memory = _out_of_memory_kills()
 
     def free(self) -> int:
         """How many groups could begin now."""
-        return sum(slot is None or slot.group is None for slot in self._slots)
+        return sum(slot is None or slot.group is None for slot in self._slots.values())
 
     def start(self, group: int, jobs: Sequence[Job]) -> None:
         """Give a group to a free worker, which may have to be started first."""
-        idle = [i for i, slot in enumerate(self._slots) if slot and slot.group is None]
-        for place in idle + [i for i, slot in enumerate(self._slots) if slot is None]:
-            worker = self._slots[place] or self._begin(place)
-            self._slots[place] = worker
-            try:
-                worker.tasks.send(list(jobs))
-            except OSError:  # it died while it was idle
-                self._bury(worker)
-                self._slots[place] = worker = self._begin(place)
-                worker.tasks.send(list(jobs))
-            worker.group = group
-            return
-        raise RuntimeError("no worker is free")
+        idle = [place for place, slot in self._slots.items() if slot and slot.group is None]
+        empty = [place for place, slot in self._slots.items() if slot is None]
+        place = next(iter(idle or sorted(empty, key=self._lost.__getitem__)))
+        worker = self._slots[place] or self._begin(place)
+        try:
+            worker.tasks.send(list(jobs))
+        except OSError:  # it died while it was idle
+            self._bury(worker)
+            worker = self._begin(place)
+            worker.tasks.send(list(jobs))
+        worker.group = group
+        self._slots[place] = worker
 
-    def wait(self, timeout_s: float) -> Iterator[Heard | Ended]:
+    def wait(self, timeout_s: float) -> Iterator[Begun | Heard | Ended]:
         """What happened, after waiting for something to happen.
 
         Raises:
-            InputError: what a worker raised, as it raised it.
+            InputError: what a worker raised, as it raised it, or no GPU can be used.
         """
         busy = {
             slot.tasks: place
-            for place, slot in enumerate(self._slots)
+            for place, slot in self._slots.items()
             if slot and slot.group is not None
         }
         if not busy:
@@ -107,42 +124,49 @@ class LocalExecutor:
             try:
                 message = ready.recv()
             except (EOFError, OSError):
-                self._slots[place] = None
-                yield self._death(worker)
+                yield self._death(place, worker)
                 continue
             if isinstance(message, BaseException):
                 raise message
             if isinstance(message, Outcome):
                 yield Heard(worker.group, message)
+            elif message == BEGUN:
+                yield Begun(worker.group)
             else:
+                self._lost[place] = 0
                 number, worker.group = worker.group, None
                 yield Ended(number)
+        # Not even SIGKILL ends a process that waits for a broken driver or file system.
+        late = time.monotonic() - LEAVE_S
+        for place, slot in list(self._slots.items()):
+            if slot and slot.group is not None and slot.killed_at and slot.killed_at < late:
+                yield self._death(place, slot)
 
     def kill(self, group: int) -> None:
         """End the worker that has the group; `wait` tells of its death."""
-        for worker in self._slots:
+        for worker in self._slots.values():
             if worker and worker.group == group:
-                worker.killed = True
+                worker.killed_at = time.monotonic()
                 worker.process.kill()
 
     def ask_to_stop(self) -> None:
         """Let running trainings write their checkpoints and end."""
-        for worker in filter(None, self._slots):
+        for worker in filter(None, self._slots.values()):
             worker.stop.close()
 
     def close(self, *, at_once: bool) -> None:
         """End all workers: those that are at work save first, unless `at_once`."""
         self.ask_to_stop()
-        for worker in filter(None, self._slots):
+        for worker in filter(None, self._slots.values()):
             if at_once:
                 worker.process.kill()
             worker.tasks.close()
-        for worker in filter(None, self._slots):
+        for worker in filter(None, self._slots.values()):
             worker.process.join(LEAVE_S)
             if worker.process.is_alive():
                 worker.process.kill()
             self._bury(worker)
-        self._slots = [None] * len(self._slots)
+        self._slots = dict.fromkeys(self._slots)
 
     def _begin(self, place: int) -> _Process:
         ours, theirs = self._context.Pipe()
@@ -154,26 +178,52 @@ class LocalExecutor:
             target=serve,
             args=(self._assignment, self._logs, tag, gpu, os.getpid(), theirs, stopped),
         )
-        process.start()
+        # Ctrl-C goes to all processes of a terminal; `serve` unblocks what it then ignores.
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, signals.SIGNALS)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
         theirs.close()
         stopped.close()
         assert process.pid is not None
         return _Process(process, ours, stop, log_path(self._logs, process.pid, tag))
 
-    def _death(self, worker: _Process) -> Ended:
-        """How a worker died that had a group."""
+    def _death(self, place: int, worker: _Process) -> Ended:
+        """How a worker died that had a group.
+
+        Raises:
+            InputError: it was the last one with a GPU, which was lost too often.
+        """
         assert worker.group is not None
-        worker.process.join(LEAVE_S)
-        code = worker.process.exitcode
-        text = _how(code) if not worker.killed else "hung and ended"
-        text += last_words(worker.log)
-        before, self._memory = self._memory, _out_of_memory_kills()
-        short = code == -signal.SIGKILL and not worker.killed and self._memory > before
+        self._slots[place] = None
         self._bury(worker, keep_log=True)
+        code = worker.process.exitcode
+        text = _how(code) if worker.killed_at is None else "hung and ended"
+        text += last_words(worker.log)
+        if code == DEVICE_LOST:
+            self._lose(place, text)
+        before, self._memory = self._memory, _out_of_memory_kills()
+        short = code == -signal.SIGKILL and worker.killed_at is None and self._memory > before
         return Ended(worker.group, text, out_of_memory=short)
 
+    def _lose(self, place: int, how: str) -> None:
+        """Note that a GPU was lost, and do without it where that happens again and again."""
+        self._lost[place] += 1
+        gpu = self._gpus[place % len(self._gpus)] if self._gpus else "?"
+        if len(self._slots) > 1 and self._lost[place] >= RETIRED_AFTER:
+            del self._slots[place]
+            self._remark(
+                f"GPU {gpu} failed {RETIRED_AFTER} times in a row and is left alone: {how}"
+            )
+        elif self._lost[place] >= GIVEN_UP_AFTER:
+            raise InputError(
+                f"GPU {gpu} failed {GIVEN_UP_AFTER} times in a row: {how}; use another one "
+                "(CUDA_VISIBLE_DEVICES) or another --engine, and run the same command again"
+            )
+
     def _bury(self, worker: _Process, *, keep_log: bool = False) -> None:
-        worker.process.join()
+        worker.process.join(LEAVE_S)
         worker.tasks.close()
         worker.stop.close()
         with contextlib.suppress(OSError):
@@ -202,6 +252,7 @@ def serve(
         stopped: closed by the parent, or with it, when trainings are to be saved.
     """
     signals.ignore()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.SIGNALS)
     log = log_path(logs, os.getpid(), tag)
     write_into(log)
     if gpu is not None:
@@ -212,8 +263,10 @@ def serve(
             jobs = tasks.recv()
             if worker is None:
                 presence = Presence.of_this_process(log.stem, command, assignment.shard)
-                worker = Worker(assignment, presence)
-            for outcome in worker.work(jobs, should_stop=stopped.poll):
+                worker = Worker(assignment, presence, parent=command)
+            for outcome in worker.work(
+                jobs, should_stop=stopped.poll, on_begun=lambda: tasks.send(BEGUN)
+            ):
                 tasks.send(outcome)
             tasks.send(None)
     except (EOFError, BrokenPipeError, ConnectionResetError):  # no more groups, or no parent

@@ -25,7 +25,9 @@ from pydantic import TypeAdapter, ValidationError
 
 BEAT_S = 10.0
 LEASE_S = 90.0  # a network file system may show a file as it was a minute ago
-_SAME_START_S = 2.0  # how far two readings of when a process began may be apart
+ORPHAN_S = 60.0  # how long a worker may take to save after its command is gone
+ORPHANED = 4  # exit code of one that took longer: it hangs
+_STAT = "/proc/{pid}/stat"  # of Linux
 
 
 def new_tag() -> str:
@@ -48,6 +50,22 @@ def this_machine() -> str:
         return socket.gethostname()
 
 
+def began(pid: int) -> float | None:
+    """When a process of this machine began; None if it is gone, or a zombie.
+
+    On Linux in ticks since the machine was started, which no change of the clock can shift.
+    """
+    try:
+        if Path("/proc/self/stat").exists():
+            # After the name, in brackets, which may contain anything: see proc(5).
+            state, *numbers = Path(_STAT.format(pid=pid)).read_text().rpartition(")")[2].split()
+            return None if state in "ZX" else float(numbers[18])
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except (OSError, ValueError, IndexError, psutil.NoSuchProcess):
+        return None
+
+
 @dataclass(frozen=True)
 class Presence:
     """What a worker says of itself.
@@ -57,7 +75,7 @@ class Presence:
         host: name of its computer.
         machine: see `this_machine`.
         pid: its process.
-        process_began: when that process began, in seconds since 1970 by its own machine.
+        process_began: what tells its process from a later one of the same number, see `began`.
         command: process that started it, on the same host.
         shard: the shard it works on, such as "3/100"; empty for the whole run.
         jobs: architecture and seed of what it trains at the moment.
@@ -83,20 +101,15 @@ class Presence:
     @classmethod
     def of_this_process(cls, worker: str, command: int, shard: str = "") -> Presence:
         """The presence of the process that calls, before it does anything."""
-        began = psutil.Process().create_time()
-        return cls(worker, socket.gethostname(), this_machine(), os.getpid(), began, command, shard)
+        at = began(os.getpid())
+        assert at is not None
+        return cls(worker, socket.gethostname(), this_machine(), os.getpid(), at, command, shard)
 
     def runs(self) -> bool:
         """False if its process is known to be gone; True also where nobody here can know."""
         if self.machine != this_machine():
             return True
-        try:
-            process = psutil.Process(self.pid)
-            began = process.create_time()
-            gone = process.status() == psutil.STATUS_ZOMBIE
-        except psutil.Error:
-            return False
-        return not gone and abs(began - self.process_began) < _SAME_START_S
+        return began(self.pid) == self.process_began
 
 
 @dataclass(frozen=True)
@@ -119,9 +132,14 @@ class Beat:
 
     A beat that cannot be written (a full disk) is left out: who misses too many is taken for lost,
     and finds out when it wants to store something.
+
+    A process whose `parent` is gone should end by itself. If it does not, because what it trains
+    hangs, this ends it: nobody else can, and as long as it beats nobody takes over.
     """
 
-    def __init__(self, run_folder: Path, presence: Presence) -> None:
+    def __init__(self, run_folder: Path, presence: Presence, parent: int | None = None) -> None:
+        self._parent = parent
+        self._orphan_since: float | None = None
         self._path = workers_folder(run_folder) / f"{presence.worker}.json"
         self._presence = presence
         self._changing = threading.Lock()
@@ -154,7 +172,16 @@ class Beat:
 
     def _go_on(self) -> None:
         while not self._closed.wait(BEAT_S):
+            self._end_orphan()
             self._beat()
+
+    def _end_orphan(self) -> None:
+        if self._parent is None or os.getppid() == self._parent:
+            return
+        if self._orphan_since is None:
+            self._orphan_since = time.monotonic()
+        elif time.monotonic() - self._orphan_since > ORPHAN_S:
+            os._exit(ORPHANED)
 
     def _beat(self) -> None:
         try:
@@ -178,6 +205,23 @@ def workers_folder(run_folder: Path) -> Path:
 def look(run_folder: Path, worker: str) -> Seen | None:
     """The worker called `worker`; None if it took leave or its file cannot be read."""
     return _read(workers_folder(run_folder) / f"{worker}.json", _now(run_folder))
+
+
+def lives(run_folder: Path, worker: str) -> bool:
+    """Whether the worker called `worker` is at work, as far as anybody can tell.
+
+    Only one whose file is gone has certainly taken leave: a file that cannot be read, because it
+    was replaced at this moment or makes no sense, speaks by its age.
+    """
+    if seen := look(run_folder, worker):
+        return seen.lives
+    path = workers_folder(run_folder) / f"{worker}.json"
+    try:
+        return _now(run_folder) - path.stat().st_mtime <= LEASE_S
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def look_around(run_folder: Path) -> Iterator[Seen]:
@@ -211,7 +255,8 @@ def _read(path: Path, now: float) -> Seen | None:
             presence = TypeAdapter(Presence).validate_json(file.read())
     except (OSError, ValidationError, UnicodeDecodeError):
         return None
-    if presence.worker != path.stem:
+    said_plainly = (presence.worker, presence.host, presence.shard)
+    if presence.worker != path.stem or not all(text.isprintable() for text in said_plainly):
         return None
     age = max(0.0, now - said)
     return Seen(presence, age, age <= LEASE_S and presence.runs())

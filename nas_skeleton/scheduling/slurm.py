@@ -57,6 +57,8 @@ class SearchTask:
         signal.signal(signal.SIGTERM, self._terminate)  # which submitit only notes
         # Not subprocess, which waits under a lock that a signal's handler would meet locked.
         self._search = os.posix_spawn(sys.executable, command, os.environ)
+        if self._terminated:  # before there was anybody to tell
+            self._stop()
         code = self._wait()
         if code in FINISHED:
             return code

@@ -115,15 +115,20 @@ class Worker:
         assignment: what to do it with.
         presence: how it introduces itself.
         place: where to train; None to open it at the first group.
+        parent: the process that this one must not outlive for long, if there is one.
     """
 
     def __init__(
-        self, assignment: Assignment, presence: Presence, place: Workplace | None = None
+        self,
+        assignment: Assignment,
+        presence: Presence,
+        place: Workplace | None = None,
+        parent: int | None = None,
     ) -> None:
         self.assignment = assignment
         self._run = place.run if place else open_run(assignment.run)
         self._place = place
-        self._beat = Beat(self._run.folder, presence)
+        self._beat = Beat(self._run.folder, presence, parent)
         self._claims = Claims(self._run.folder, presence.worker)
         self._settled = Settled(self._run)
         self._writer = ResultWriter(self._run.results_folder, presence.worker)
@@ -138,10 +143,12 @@ class Worker:
         *,
         should_stop: Callable[[], bool],
         on_epoch: Callable[[EpochRecord], None] = lambda _: None,
+        on_begun: Callable[[], None] = lambda: None,
     ) -> Iterator[Outcome]:
         """Train those of a group of jobs that nobody else is at and that are not done by now.
 
-        A group that comes up after the worker was asked to stop is left alone.
+        A group that comes up after the worker was asked to stop is left alone. `on_begun` is told
+        when PyTorch and the data are loaded and the training itself begins.
 
         Yields:
             What became of each job, after its row is stored.
@@ -168,6 +175,8 @@ class Worker:
                 self._claims.release(left.pop(outcome.job.key).key)
                 yield outcome
             if left:
+                self._opened()
+                on_begun()
                 yield from self._train(left, should_stop, on_epoch)
         finally:
             self._beat.say(jobs=[], epoch=0)

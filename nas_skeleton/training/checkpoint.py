@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import uuid
 import warnings
 import zipfile
 from pathlib import Path
@@ -24,7 +25,7 @@ def save(path: Path, key: str, state: dict[str, Any]) -> None:
         OSError: the disk is full or read-only; an older checkpoint stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as file:
             try:

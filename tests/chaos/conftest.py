@@ -351,6 +351,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory, prepared_synthetic: Path) ->
         yield scene
     finally:
         scene.end()
+        if scene.failed:
+            shutil.copytree(scene.run, folder / "as-it-was")
         if scene.run.is_mount():
             subprocess.run(["umount", "--lazy", scene.run], check=True)
 

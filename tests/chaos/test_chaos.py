@@ -95,21 +95,20 @@ def says_why(output: str, *reasons: str) -> bool:
 
 
 def test_a_command_stands_still_and_another_takes_over(chaos):
-    first = chaos.start(workers=2)
+    first = chaos.start(workers=1)
     chaos.new_claims(first)
-    second = chaos.start(workers=2)
+    second = chaos.start(workers=3)
     company = "is also being trained by"
     chaos.wait_until(lambda: company in second.output, "they know of each other")
     chaos.new_claims(second)
-    chaos.new_claims(first)
-    processes = first.workers() | {first.popen.pid}
-    chaos.stop(processes)
-    claimed = chaos.claims(processes | chaos.stopped)
-    assert len(claimed) > len(chaos.stopped)
-    chaos.let_time_pass(processes | chaos.stopped)
+    stopped = chaos.stopped | chaos.stop_at_work(first) | {first.popen.pid}
+    chaos.stop({first.popen.pid})
+    claimed = chaos.claims(stopped)
+    assert claimed
+    chaos.let_time_pass(stopped)
     assert chaos.end_of(second) == 0, second.output
     assert claimed.keys() <= chaos.settled()
-    chaos.go_on(processes | chaos.stopped)
+    chaos.go_on(stopped)
     assert chaos.end_of(first) == 0, first.output
     chaos.wait_until(lambda: chaos.ended(chaos.stopped), "the worker without a command ends")
 

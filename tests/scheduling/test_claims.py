@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -10,11 +11,11 @@ import subprocess
 import sys
 import time
 
+import filelock
 import psutil
 import pytest
 
-from nas_skeleton.errors import InputError
-from nas_skeleton.scheduling import claims, presence
+from nas_skeleton.scheduling import claims, lock, presence
 from nas_skeleton.scheduling.claims import Claims
 from nas_skeleton.scheduling.presence import (
     LEASE_S,
@@ -94,7 +95,7 @@ def test_silence_of_more_than_the_lease_is_death(tmp_path, worker, silent_s, liv
 def test_a_dead_process_of_this_machine_is_known_at_once(tmp_path, worker):
     name, _, _ = worker("a")
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    rewritten(tmp_path, name, pid=child.pid, process_began=psutil.Process(child.pid).create_time())
+    rewritten(tmp_path, name, pid=child.pid, process_began=presence.began(child.pid))
     assert look(tmp_path, name).lives
     child.kill()
     while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
@@ -106,7 +107,7 @@ def test_a_dead_process_of_this_machine_is_known_at_once(tmp_path, worker):
 
 def test_a_process_number_that_was_given_away_again_is_no_sign_of_life(tmp_path, worker):
     name, _, _ = worker("a")
-    rewritten(tmp_path, name, process_began=psutil.Process().create_time() - 3600)
+    rewritten(tmp_path, name, process_began=presence.began(os.getpid()) - 360000)
     assert not look(tmp_path, name).lives
 
 
@@ -210,13 +211,71 @@ def test_a_full_disk_leaves_no_claim_behind(tmp_path, worker, monkeypatch):
     assert not (tmp_path / "claims" / "key").exists()
 
 
-def test_a_lock_that_never_opens_is_said(tmp_path, worker, monkeypatch):
-    monkeypatch.setattr(claims, "LOCK_S", 0.1)
+def test_somebody_who_stands_still_with_the_lock_stops_nobody(tmp_path, worker, monkeypatch):
+    monkeypatch.setattr(lock, "LOCK_S", 0.1)
     _, mine, _ = worker("a")
-    _, theirs, _ = worker("b")
+    lost, theirs, _ = worker("b")
+    assert mine.take("one") is None
+    assert theirs.take("two") is None
+    age(tmp_path, lost, LEASE_S + 5)
+    with filelock.FileLock(tmp_path / "claims" / ".lock"):
+        mine.release("one")
+        assert mine.take("two") == lost  # not now
+        assert mine.take("three") is None
+    assert mine.held("one")
+    assert mine.take("two") is None
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, None])
+def test_without_locks_claims_are_taken_over_too(tmp_path, worker, monkeypatch, number):
+    def without(_):
+        raise OSError(number, "no locks") if number else NotImplementedError("no locks")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", without)
+    lost, theirs, _ = worker("a")
+    _, mine, _ = worker("b")
+    assert theirs.take("key") is None
+    age(tmp_path, lost, LEASE_S + 5)
     assert mine.take("key") is None
-    with theirs._lock, pytest.raises(InputError, match=r"claims/\.lock: locked for"):
-        mine.release("key")
+    mine.release("key")
+    assert theirs.take("key") is None
+
+
+def test_a_file_that_cannot_be_read_right_now_is_no_leave(tmp_path, worker, monkeypatch):
+    """A network file system may say ESTALE of a file that was just replaced."""
+    name, theirs, _ = worker("a")
+    _, mine, _ = worker("b")
+    assert theirs.take("key") is None
+    path = presence.workers_folder(tmp_path) / f"{name}.json"
+    path.write_text("{")
+    assert mine.take("key") == name
+    age(tmp_path, name, LEASE_S + 5)
+    assert mine.take("key") is None
+
+
+ORPHAN = """
+import os, sys, time
+from pathlib import Path
+from nas_skeleton.scheduling import presence
+presence.BEAT_S, presence.ORPHAN_S = 0.05, 0.2
+parent = os.getpid()
+if os.fork():
+    time.sleep(0.5)
+    os._exit(0)
+name = presence.worker_name(os.getpid(), "orphan")
+presence.Beat(Path(sys.argv[1]), presence.Presence.of_this_process(name, parent), parent)
+print(os.getpid(), flush=True)
+time.sleep(600)  # hangs
+"""
+
+
+def test_a_worker_that_hangs_is_ended_when_its_command_is_gone(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", ORPHAN, str(tmp_path)], capture_output=True, text=True, timeout=60
+    )  # waits for whoever has its output open: the orphan
+    assert presence.began(int(done.stdout)) is None
+    [seen] = look_around(tmp_path)
+    assert not seen.lives
 
 
 def _grab(folder, keys, barrier, results):

@@ -12,9 +12,12 @@ from nas_skeleton.scheduling import feed as feed_module
 from nas_skeleton.scheduling.feed import (
     AGAIN_S,
     ATTEMPTS,
+    HOPELESS,
     HUNG_FACTOR,
     HUNG_S,
     SAVE_S,
+    START_S,
+    Begun,
     Ended,
     Feed,
     Heard,
@@ -115,6 +118,10 @@ def feed(clock):
 
 def oldest(workers):
     return min(workers.open)
+
+
+def numbers_of(jobs):
+    return [job.arch_index for job in jobs]
 
 
 def numbers(outcomes):
@@ -243,18 +250,54 @@ def test_an_error_that_concerns_all_comes_through(feed):
         feed([[0]], step)
 
 
+def test_deaths_are_counted_across_looks_at_other_commands(feed):
+    """A claim of our own dead worker on another node stands for a while."""
+    deaths = []
+
+    def step(workers):
+        if not workers.open:
+            return ()
+        group = oldest(workers)
+        [job] = workers.open[group]
+        if len(deaths) < len(workers.handed_out) / 2:
+            deaths.append(group)
+            return workers.end(group, death="its node is gone")
+        del workers.open[group]
+        return [Heard(group, Outcome(job, ELSEWHERE, holder="w1")), Ended(group)]
+
+    _, heard, _ = feed([[0]], step, workers=1)
+    assert len(deaths) == ATTEMPTS
+    assert [outcome.status for outcome in heard] == [schema.FAILED]
+
+
+def test_a_machine_on_which_nothing_works_does_not_spoil_the_plan(feed):
+    failed = []
+
+    def step(workers):
+        failed.append(1)
+        return workers.end(oldest(workers), death="exit code 1")
+
+    with pytest.raises(InputError, match=f"{HOPELESS} workers died one after the other.*code 1"):
+        feed([[n] for n in range(1000)], step)
+    assert len(failed) == HOPELESS
+
+
 # --- what hangs
 
 
 def test_a_group_far_over_its_forecast_is_ended_and_tried_again(feed, clock):
     forecast_s = {"k0": 5.0, "k1": 1.0}
     limit = HUNG_FACTOR * 6 + HUNG_S
-    began = []
+    began, looks = [], []
 
     def step(workers):
         group = oldest(workers)
         if len(began) < len(workers.handed_out):
+            looks.append(1)
+            if len(looks) % 1000:  # a worker that starts slowly does not hang
+                return ()
             began.append(clock.now)
+            return [Begun(group)]
         if workers.killed:
             if group in workers.killed:
                 took = clock.now - began[-1]
@@ -268,6 +311,19 @@ def test_a_group_far_over_its_forecast_is_ended_and_tried_again(feed, clock):
     assert workers.handed_out == [[0, 1], [0], [1]]
     assert numbers(heard) == [0, 1]
     assert remarks == ["#0 seed 777, #1 seed 777: hung, not done after 120 s; its worker is ended"]
+
+
+def test_a_worker_that_never_begins_hangs_too(feed, clock):
+    def step(workers):
+        group = oldest(workers)
+        if group in workers.killed:
+            return workers.end(group, death="hung and ended")
+        return workers.end(group) if group else ()
+
+    workers, heard, _ = feed([[0]], step, forecast_s={"k0": 1.0})
+    assert workers.killed == [0]
+    assert START_S < clock.now < START_S + HUNG_FACTOR + HUNG_S + 2
+    assert numbers(heard) == [0]
 
 
 def test_time_in_which_the_command_itself_stood_still_is_not_counted(feed, clock):
@@ -318,6 +374,23 @@ def test_where_memory_is_short_half_as_many_go_on(feed):
     assert most[0] == 3  # those that live are not ended for it
     assert max(most[1:]) == 2
     assert remarks == ["a worker was killed because memory was short: going on with 2 at a time"]
+
+
+def test_who_is_killed_while_others_fill_the_memory_gets_its_turn_alone(feed):
+    """Job 0 fits in only if nobody else is at work."""
+
+    def step(workers):
+        for group in list(workers.open):
+            if numbers_of(workers.open[group]) != [0]:
+                yield from workers.end(group)
+            elif len(workers.open) > 1:
+                yield from workers.end(group, death="killed by SIGKILL", out_of_memory=True)
+            else:
+                yield from workers.end(group)
+
+    _, heard, _ = feed([[n] for n in range(40)], step, workers=16)
+    assert {outcome.status for outcome in heard} == {schema.DONE}
+    assert len(heard) == 40
 
 
 # --- other commands

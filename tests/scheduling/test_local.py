@@ -8,11 +8,11 @@ import threading
 
 import pytest
 
-from nas_skeleton.errors import StoppedEarly
+from nas_skeleton.errors import InputError, StoppedEarly
 from nas_skeleton.results import schema
-from nas_skeleton.scheduling import feed
+from nas_skeleton.scheduling import feed, local
 from nas_skeleton.scheduling.campaign import Means, start_campaign
-from nas_skeleton.scheduling.feed import Ended
+from nas_skeleton.scheduling.feed import Ended, Feed, Listener
 from nas_skeleton.scheduling.local import LocalExecutor
 from nas_skeleton.scheduling.outcome import ELSEWHERE, STOPPED, Outcome
 from nas_skeleton.scheduling.presence import Presence, worker_name
@@ -158,6 +158,50 @@ def test_a_worker_that_lost_its_gpu_is_replaced(workdir, monkeypatch):
     assert "illegal memory access" in text
 
 
+HAS_A_BAD_GPU = """
+import torch
+from nas_skeleton.training import train
+candidates_of = train.candidates_of
+def failing(*arguments):
+    if os.environ['CUDA_VISIBLE_DEVICES'] == 'bad':
+        raise torch.AcceleratorError('CUDA error: uncorrectable ECC error encountered')
+    return candidates_of(*arguments)
+train.candidates_of = failing
+"""
+
+
+def test_a_gpu_that_fails_again_and_again_is_left_alone(workdir, monkeypatch):
+    in_workers(workdir, monkeypatch, HAS_A_BAD_GPU)
+    campaign = campaign_of(trials=6, side_by_side=1)
+    campaign.write()
+    outcomes, remarks = [], []
+    executor = LocalExecutor(campaign._assignment(1), campaign.run, 2, remarks.append)
+    executor._gpus = ["bad", "good"]  # trained on the CPU all the same
+    groups = [[job] for job in campaign.jobs]
+    try:
+        Feed(executor, groups, Signals(), Listener(outcomes.append), lambda _: []).run()
+    finally:
+        executor.close(at_once=False)
+    assert [outcome.status for outcome in outcomes] == [schema.DONE] * 6
+    [remark] = remarks
+    assert remark.startswith("GPU bad failed 2 times in a row and is left alone: its GPU could not")
+
+
+def test_a_last_gpu_that_fails_ends_the_command(workdir, monkeypatch):
+    in_workers(workdir, monkeypatch, HAS_A_BAD_GPU)
+    monkeypatch.setattr(local, "GIVEN_UP_AFTER", 2)
+    campaign = campaign_of(trials=1, side_by_side=1)
+    campaign.write()
+    executor = LocalExecutor(campaign._assignment(1), campaign.run, 1)
+    executor._gpus = ["bad"]
+    groups = [[job] for job in campaign.jobs]
+    try:
+        with pytest.raises(InputError, match=r"GPU bad failed 2 times .*ECC error.*CUDA_VISIBLE"):
+            Feed(executor, groups, Signals(), Listener(lambda _: None), lambda _: []).run()
+    finally:
+        executor.close(at_once=False)
+
+
 STANDS_STILL = """
 from nas_skeleton.training import train
 candidates_of = train.candidates_of
@@ -198,7 +242,7 @@ def test_idle_workers_that_die_are_replaced(workdir):
             events = []
             while not any(isinstance(event, Ended) for event in events):
                 events += executor.wait(1.0)
-            heard, ended = events
+            _, heard, ended = events
             assert (heard.outcome.status, ended) == (schema.DONE, Ended(number))
             [worker] = multiprocessing.active_children()
             worker.kill()
