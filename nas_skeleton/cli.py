@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -65,7 +66,7 @@ def run(command: click.Command) -> NoReturn:
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise
-        culprit = error.filename or "disk"
+        culprit = error.filename or f"the disk of {Path.cwd()}"
         remedy = "see that the disk works, can be written and has room, or choose another folder"
         _fail(f"{culprit}: {error.strerror}; {remedy}", BAD_INPUT)
     sys.exit(code if isinstance(code, int) else COMPLETE)

@@ -87,17 +87,23 @@ def show(run: str, top: int, as_json: bool, figure: Path | None) -> None:
             click.echo(f"{field:14} {value}")
     engines = ", ".join(f"{engine} ({count})" for engine, count in board.engines.items())
     click.echo(f"{'engines':14} {engines or 'none yet'}")
-    click.echo("\n".join(_status_lines(status)) + "\n")
+    click.echo("\n".join(_status_lines(status, _errors(opened))) + "\n")
     click.echo(format_leaderboard(board, top))
 
 
-def _status_lines(status: Status) -> list[str]:
+def _status_lines(status: Status, errors: dict[tuple[int, int], str]) -> list[str]:
     """How a run is getting on, for people."""
     from nas_skeleton.progress import duration
 
     counts = ", ".join(f"{count} {what}" for what, count in status.counts().items())
-    lines = [f"{'trainings':14} {counts}"]
-    lost = [seen for seen in status.workers if not seen.lives]
+    among = ", those running and failed among them" * bool(status.running or status.failed)
+    lines = [f"{'trainings':14} {counts}{among}"]
+    for arch, seed in list(errors)[:FAILURES_SHOWN]:
+        lines.append(f"{'failed':14} #{arch} seed {seed}: {errors[arch, seed]}")
+    if len(errors) > FAILURES_SHOWN:
+        lines.append(f"{'':14} and {len(errors) - FAILURES_SHOWN} more: see runs missing")
+    # Who took no leave of a run that is complete is nobody's concern any more.
+    lost = [seen for seen in status.workers if not seen.lives and status.missing]
     living = [seen for seen in status.workers if seen.lives]
     if status.per_hour is not None:
         pace = f"{status.per_hour:.3g} trainings an hour"
@@ -106,6 +112,8 @@ def _status_lines(status: Status) -> list[str]:
         elif not living:
             pace += " when it was last at work"
         lines.append(f"{'pace':14} {pace}")
+    elif living:
+        lines.append(f"{'pace':14} not known before the first training has ended")
     if status.missing and not living:
         lines.append(f"{'workers':14} none: run the same command again to go on")
     for at, seen in enumerate(living[:WORKERS_SHOWN]):
@@ -117,12 +125,18 @@ def _status_lines(status: Status) -> list[str]:
         text += f"{presence.done} done"
         text += f", {presence.failed} failed" * (presence.failed > 0)
         text += f", shard {presence.shard}" * bool(presence.shard)
-        text += f", at {jobs}, epoch {presence.epoch} of {presence.epochs}" * bool(jobs)
+        text += f", at {jobs}" * bool(jobs)
+        evaluated = f", evaluated after epoch {presence.epoch} of {presence.epochs}"
+        text += evaluated * bool(jobs and presence.epoch)
+        text += ", starting" * (not jobs and not presence.done and not presence.failed)
         lines.append(f"{'workers' * (at == 0):14} {text}")
     if len(living) > WORKERS_SHOWN:
         lines.append(f"{'':14} and {len(living) - WORKERS_SHOWN} more")
     for seen in lost[:WORKERS_SHOWN]:
-        text = f"{seen.presence.worker}: no sign of life for {duration(seen.age_s)}"
+        text = (
+            f"{seen.presence.worker}: no sign of life for {duration(seen.age_s)}; what it was at "
+        )
+        text += "is taken over by who comes next"
         lines.append(f"{'lost':14} {text}")
     return lines
 
@@ -146,7 +160,7 @@ def _status_lines(status: Status) -> list[str]:
     f"{DEFAULT_SHARDS}, or as many as there are trainings missing]",
 )
 def missing(run: str, as_json: bool, layout: str, shards: int | None) -> None:
-    """List the trainings RUN still needs, failed ones included: architecture and seed."""
+    """List the trainings RUN still needs: architecture and seed, and why it failed if it did."""
     from nas_skeleton.scheduling.plan import missing_jobs, planned_jobs
 
     if layout == "plain" and shards is not None:
@@ -160,13 +174,20 @@ def missing(run: str, as_json: bool, layout: str, shards: int | None) -> None:
         click.echo(f"{len(jobs)} trainings missing", err=True)
         if jobs:
             click.echo(_sbatch_options(opened, space, plan, jobs, shards))
+        else:
+            click.echo("--array=none")  # which sbatch refuses: without it, it would submit the lot
         return
+    errors = _errors(opened)
     if as_json:
-        pairs = [{"arch_index": job.arch_index, "seed": job.seed} for job in jobs]
+        pairs = [
+            {"arch_index": arch, "seed": seed, "error": errors.get((arch, seed))}
+            for arch, seed in ((job.arch_index, job.seed) for job in jobs)
+        ]
         cli.print_json({"run": opened.name, "missing": pairs})
         return
     for job in jobs:
-        click.echo(f"{job.arch_index} {job.seed}")
+        error = errors.get((job.arch_index, job.seed))
+        click.echo(f"{job.arch_index} {job.seed}" + (f" failed: {error}" if error else ""))
     click.echo(f"{len(jobs)} trainings missing", err=True)
 
 
@@ -202,6 +223,16 @@ def collect(run: str) -> None:
         )
 
 
+def _errors(run: Run) -> dict[tuple[int, int], str]:
+    """What went wrong in the trainings that failed, by architecture and seed."""
+    from nas_skeleton.results.schema import FAILED
+
+    rows = run.rows(["arch_index", "seed", "status", "error"])
+    failed = rows[rows["status"] == FAILED]
+    pairs = zip(failed["arch_index"].tolist(), failed["seed"].tolist(), strict=True)
+    return dict(zip(pairs, failed["error"].tolist(), strict=True))
+
+
 def _listed(name: str) -> list[object]:
     from nas_skeleton.errors import InputError
 
@@ -224,7 +255,7 @@ def _sbatch_options(
 
 
 COUNTS = ("done", "diverged", "failed", "missing")
-WORKERS_SHOWN = 20
+WORKERS_SHOWN, FAILURES_SHOWN = 20, 5
 
 
 def _open(name: str) -> tuple[Run, Space]:

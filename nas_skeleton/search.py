@@ -63,7 +63,12 @@ LARGEST_SEED = 2**63 - 1  # what the store's integers hold
     "--protocol", help="Protocol in the data set's card.  [default: its default_protocol]"
 )
 @click.option("--run", "run_name", help="Name under runs/.  [default: named after the arguments]")
-@click.option("--workers", default="auto", show_default=True, help="Worker processes, or auto.")
+@click.option(
+    "--workers",
+    default="auto",
+    show_default=True,
+    help="Worker processes; auto: a core each, or on GPUs one for each GPU.",
+)
 @cli.device_option
 @click.option(
     "--engine",
@@ -94,7 +99,8 @@ LARGEST_SEED = 2**63 - 1  # what the store's integers hold
     "--shard",
     metavar="I/N",
     help="Train part I of N of the plan only, I from 0 to N-1.  [default: the task's own part "
-    "inside a job array of Slurm, PBS, SGE or LSF, else everything]",
+    "inside a job array of Slurm, PBS, SGE or LSF, whose size NAS_SKELETON_SHARDS says where they "
+    "do not (100, 0-99, 1-199:2); else everything]",
 )
 @click.option(
     "--shards",
@@ -107,7 +113,8 @@ LARGEST_SEED = 2**63 - 1  # what the store's integers hold
     metavar="KEY=VALUE",
     multiple=True,
     help="slurm: an option for each task, such as partition=gpu, gres=gpu:1, time=240 (minutes), "
-    "cpus_per_task=4, mem=8G, array_parallelism=20, account=x; may be given often.",
+    "cpus_per_task=4, mem=8G, array_parallelism=20, account=x; may be given often.  [default: "
+    "time=60, the rest as the cluster has it]",
 )
 @click.option(
     "--dry-run", is_flag=True, help="Print the plan (slurm: the script for sbatch) and stop."
@@ -200,7 +207,10 @@ def main(
         try:
             _train(campaign, jobs, forecast, signals)
         finally:
-            click.echo(f"\n{format_leaderboard(campaign.leaderboard(), top)}\n")
+            if campaign.shard is None:
+                click.echo(f"\n{format_leaderboard(campaign.leaderboard(), top)}\n")
+            else:
+                click.echo(_share(campaign))
     click.echo(
         f"All results: python -m nas_skeleton.runs show {campaign.run.name}; as files: "
         f"python -m nas_skeleton.runs collect {campaign.run.name}"
@@ -223,6 +233,16 @@ def parse_seeds(seed: int | None, seeds: str | None) -> list[int]:
     if len(set(numbers)) < len(parts) or max(numbers) > LARGEST_SEED:
         raise click.UsageError(f"--seeds {seeds!r}: give different whole numbers: 777,888,999")
     return numbers
+
+
+def _share(campaign: Campaign) -> str:
+    """How far a shard is, and all of its run."""
+    settled = campaign.run.settled_keys()
+    own, every = (sum(j.key in settled for j in js) for js in (campaign.own_jobs, campaign.jobs))
+    return (
+        f"Shard {campaign.shard}: {own} of its {len(campaign.own_jobs)} trainings are done, "
+        f"{every} of all {len(campaign.jobs)}"
+    )
 
 
 def _own_shard(text: str | None) -> Shard | None:

@@ -71,9 +71,9 @@ class Claims:
             return False
         try:
             os.write(file, self._worker.encode())
-        except OSError:
+        except OSError as error:
             (self._folder / key).unlink(missing_ok=True)
-            raise
+            raise OSError(error.errno, error.strerror, str(self._folder / key)) from None
         finally:
             os.close(file)
         return True

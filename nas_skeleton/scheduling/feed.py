@@ -216,11 +216,14 @@ class Feed:
         group.jobs.pop(outcome.job.key, None)
         if outcome.status == ELSEWHERE:
             self._elsewhere[outcome.job.key] = outcome.job
-            if outcome.holder and outcome.holder not in self._told:
+            name = _name(outcome.job)
+            if not outcome.holder:
+                self._listener.remark(f"{name}: another command has taken it over meanwhile")
+            elif outcome.holder not in self._told:
                 self._told.add(outcome.holder)
                 self._listener.remark(
-                    f"worker {outcome.holder} of another command is at #{outcome.job.arch_index} "
-                    f"seed {outcome.job.seed}: what it trains is left to it"
+                    f"worker {outcome.holder} of another command is at {name}: what it trains is "
+                    "left to it"
                 )
         else:
             self._deaths_in_a_row = 0
@@ -243,6 +246,9 @@ class Feed:
         self._deaths_in_a_row += 1
         # Who is killed while others fill the memory may well fit in alone.
         counts = not (event.out_of_memory and self._running)
+        if group.jobs:
+            names = ", ".join(map(_name, group.jobs.values()))
+            self._listener.remark(f"a worker died at {names}: {event.death or 'it left it undone'}")
         for key, job in group.jobs.items():
             self._deaths[key] += counts
             if self._deaths[key] < ATTEMPTS:  # alone, so that it takes no other with it again
@@ -276,9 +282,13 @@ class Feed:
             if stood_still > HUNG_S / 2:
                 group.deadline += stood_still
             if now > group.deadline:
-                names = ", ".join(f"#{j.arch_index} seed {j.seed}" for j in group.jobs.values())
+                names = ", ".join(map(_name, group.jobs.values()))
                 self._listener.remark(
                     f"{names}: hung, not done after {group.limit_s:.0f} s; its worker is ended"
                 )
                 group.deadline = None
                 self._executor.kill(number)
+
+
+def _name(job: Job) -> str:
+    return f"#{job.arch_index} seed {job.seed}"

@@ -74,6 +74,8 @@ def shard_from_environment(environ: Mapping[str, str]) -> Shard | None:
         ids, source = _written_array(said), f"{name}={task} and {SIZE}={said}"
     else:
         ids, source = _ids_of_array(environ, name), f"{name}={task}"
+        if name == _LSF:
+            source += f", taking the array to begin at 1 (if it does not, set {SIZE})"
     if ids is None:
         raise InputError(
             f"{name}={task}: the environment does not tell of how many tasks this is one: set "

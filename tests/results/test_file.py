@@ -4,6 +4,7 @@ import contextlib
 import errno
 import shutil
 import sqlite3
+import struct
 
 import numpy as np
 import pytest
@@ -227,3 +228,18 @@ def test_a_file_of_the_first_version_is_not_continued(tmp_path):
     write_schema_1(tmp_path / "w.sqlite", old_row(1))
     with pytest.raises(InputError, match="schema 1 cannot be continued"):
         ResultWriter(tmp_path, "w").append(row(2))
+
+
+def test_a_hostile_journal_removes_nothing(writer, tmp_path):
+    """SQLite removes the file that a journal names as its super-journal, once it is rolled back."""
+    precious = tmp_path / "precious.txt"
+    precious.write_text("the only copy")
+    hostile = tmp_path / "hostile.sqlite"
+    name = str(precious).encode()
+    end = struct.pack(">I", 2**30 // 4096 + 1) + name + struct.pack(">II", len(name), sum(name))
+    end += bytes.fromhex("d9d505f920a163d7")
+    with commit_under_way(writer.path):
+        shutil.copy(writer.path, hostile)
+        journal_of(hostile).write_bytes(journal_of(writer.path).read_bytes() + end)
+    assert file.read(hostile, numbers) == list(range(1, 41))
+    assert precious.read_text() == "the only copy"

@@ -310,7 +310,10 @@ def test_a_group_far_over_its_forecast_is_ended_and_tried_again(feed, clock):
     assert workers.killed == [0]
     assert workers.handed_out == [[0, 1], [0], [1]]
     assert numbers(heard) == [0, 1]
-    assert remarks == ["#0 seed 777, #1 seed 777: hung, not done after 120 s; its worker is ended"]
+    assert remarks == [
+        "#0 seed 777, #1 seed 777: hung, not done after 120 s; its worker is ended",
+        "a worker died at #0 seed 777, #1 seed 777: hung and ended",
+    ]
 
 
 def test_a_worker_that_never_begins_hangs_too(feed, clock):
@@ -373,7 +376,10 @@ def test_where_memory_is_short_half_as_many_go_on(feed):
     assert sorted(numbers(heard)) == list(range(10))
     assert most[0] == 3  # those that live are not ended for it
     assert max(most[1:]) == 2
-    assert remarks == ["a worker was killed because memory was short: going on with 2 at a time"]
+    assert remarks == [
+        "a worker was killed because memory was short: going on with 2 at a time",
+        "a worker died at #0 seed 777: killed by SIGKILL",
+    ]
 
 
 def test_who_is_killed_while_others_fill_the_memory_gets_its_turn_alone(feed):

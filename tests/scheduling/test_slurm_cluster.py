@@ -161,7 +161,9 @@ def test_an_array_whose_tasks_are_requeued_and_cancelled_is_completed_by_those_t
         task.split("_")[1] for task in cancelled
     }
     assert set(slurm.wait_for_end(again).values()) == {"COMPLETED"}
-    assert here("runs", "missing", "tiny", "--format", "slurm").stdout == ""
+    nothing = here("runs", "missing", "tiny", "--format", "slurm").stdout
+    with pytest.raises(AssertionError, match="Invalid job array specification"):
+        searches.submit(TINY, *nothing.split())
     searches.is_as_undisturbed("tiny")
 
 
