@@ -70,10 +70,11 @@ class Prices:
     blind: float
 
 
-# Fitted to steps of engine native with one cell of every functional class, UTD-MHAD, on one core of
-# an AMD EPYC (Zen 4). `python -m nas_skeleton.speed --setting table --recipe quick --balance` says
-# which prices would fit best on another machine.
-PRICES = Prices(convolution=21.0, relu=6.5, pool=8.5, skip=4.5, blind=0.4)
+# Fitted to the fastest of a few steps of engine native, by the processor's time, on one core of an
+# AMD EPYC (Zen 4) with UTD-MHAD: one cell each of 4,450 of the 5,234 functional classes, in random
+# order, at C=16, N=5 and at C=8, N=3, which ask for nearly the same prices.
+# `python -m nas_skeleton.speed --setting table --recipe quick --balance` says what fits a machine.
+PRICES = Prices(convolution=21.0, relu=8.5, pool=9.0, skip=4.7, blind=0.4)
 
 
 def efforts(space: Space, run: Run, jobs: Sequence[Job]) -> list[float]:

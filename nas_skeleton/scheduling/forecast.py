@@ -13,14 +13,15 @@ from dataclasses import dataclass, replace
 
 from nas_skeleton.scheduling.effort import efforts
 from nas_skeleton.scheduling.worker import Workplace
-from nas_skeleton.spaces.cell import CONV_3X3, SKIP, Cell
+from nas_skeleton.spaces.cell import CONV_3X3, NONE, SKIP, Cell
 from nas_skeleton.training.candidates import Unsupported
 from nas_skeleton.training.engines import FALLBACK, EngineName
 from nas_skeleton.training.job import Job
 from nas_skeleton.training.memory import is_out_of_memory
 from nas_skeleton.training.timing import predict_seconds
 
-CHEAPEST, DEAREST = Cell((SKIP,) * 6), Cell((CONV_3X3,) * 6)
+# The input straight to the output, and everything there is.
+CHEAPEST, DEAREST = Cell((NONE, NONE, NONE, SKIP, NONE, NONE)), Cell((CONV_3X3,) * 6)
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,9 @@ def test_the_disk_is_full(chaos):
     assert chaos.end_of(command) == 2, command.output
     assert says_why(command.output, "full", "No space left")
     again = chaos.start()
+    chaos.wait_until(lambda: fill(ballast) and not again.runs, "the command ends")
     assert chaos.end_of(again) == 2, again.output
-    assert says_why(again.output, "No space left")
+    assert says_why(again.output, "full", "No space left")
     ballast.unlink()
     chaos.note("the disk has room again")
 
