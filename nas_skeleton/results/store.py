@@ -114,24 +114,25 @@ class NewRows:
             now = file.state(path)
         except FileNotFoundError:  # moved away just now
             return []
-        if seen.complete and now == seen.state:
+        # A commit that is under way may end without a further change of the file, but not without
+        # one of its journal.
+        journal = file.journal(path)
+        if (now, journal) == (seen.state, seen.journal):
             return []
-        # A commit that is under way may end without a further change of the file: look again then.
-        complete = not file.journal(path)
         last = seen.last if now[0] == seen.state[0] else 0  # or another file of the same name
         found = file.read(
             path, lambda opened: opened.select(self._columns, "trainings.rowid > ?", [last])
         )
-        self._seen[path] = _Seen(now, complete, found[-1][0] if found else last)
+        self._seen[path] = _Seen(now, journal, found[-1][0] if found else last)
         return [dict(zip(self._columns, row[1:], strict=True)) for row in found or ()]
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """What is known of a file: its state, whether all of that state was read, the last row."""
+    """What is known of a file: how it and its journal looked when it was read, the last row."""
 
     state: tuple[int, ...] = (0,)
-    complete: bool = False
+    journal: tuple[int, ...] = ()
     last: int = 0
 
 

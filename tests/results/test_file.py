@@ -243,3 +243,16 @@ def test_a_hostile_journal_removes_nothing(writer, tmp_path):
         journal_of(hostile).write_bytes(journal_of(writer.path).read_bytes() + end)
     assert file.read(hostile, numbers) == list(range(1, 41))
     assert precious.read_text() == "the only copy"
+
+
+def test_what_a_dead_writer_left_is_looked_at_once(writer, tmp_path, monkeypatch):
+    rows = NewRows(tmp_path, ["arch_index"])
+    with commit_under_way(writer.path) as connection:
+        assert len(rows.read()) == 40
+        with monkeypatch.context() as patch:
+            patch.setattr(file, "read", pytest.fail)
+            assert rows.read() == []
+        connection.execute("UPDATE trainings SET arch_index = id")
+        connection.execute("COMMIT")
+    writer.append(row(41))
+    assert [new["arch_index"] for new in rows.read()] == [41]
