@@ -60,7 +60,8 @@ def show(run: str, top: int, as_json: bool, figure: Path | None) -> None:
     from nas_skeleton.scheduling.status import run_status
 
     opened, space = _open(run)
-    rows = opened.rows(tuple(dict.fromkeys((*NEEDED, *NEEDED_TOO))))  # once for all that is shown
+    # Once for all that is shown.
+    rows = opened.rows(tuple(dict.fromkeys((*NEEDED, *NEEDED_TOO, *FAILURE))))
     status = run_status(opened, space, rows, datetime.datetime.now(datetime.UTC))
     board = run_leaderboard(opened, rows)
     if figure:
@@ -87,7 +88,7 @@ def show(run: str, top: int, as_json: bool, figure: Path | None) -> None:
             click.echo(f"{field:14} {value}")
     engines = ", ".join(f"{engine} ({count})" for engine, count in board.engines.items())
     click.echo(f"{'engines':14} {engines or 'none yet'}")
-    click.echo("\n".join(_status_lines(status, _errors(opened))) + "\n")
+    click.echo("\n".join(_status_lines(status, _errors(rows))) + "\n")
     click.echo(format_leaderboard(board, top))
 
 
@@ -177,7 +178,7 @@ def missing(run: str, as_json: bool, layout: str, shards: int | None) -> None:
         else:
             click.echo("--array=none")  # which sbatch refuses: without it, it would submit the lot
         return
-    errors = _errors(opened)
+    errors = _errors(opened.rows(FAILURE))
     if as_json:
         pairs = [
             {"arch_index": arch, "seed": seed, "error": errors.get((arch, seed))}
@@ -223,11 +224,10 @@ def collect(run: str) -> None:
         )
 
 
-def _errors(run: Run) -> dict[tuple[int, int], str]:
+def _errors(rows: pd.DataFrame) -> dict[tuple[int, int], str]:
     """What went wrong in the trainings that failed, by architecture and seed."""
     from nas_skeleton.results.schema import FAILED
 
-    rows = run.rows(["arch_index", "seed", "status", "error"])
     failed = rows[rows["status"] == FAILED]
     pairs = zip(failed["arch_index"].tolist(), failed["seed"].tolist(), strict=True)
     return dict(zip(pairs, failed["error"].tolist(), strict=True))
@@ -255,6 +255,7 @@ def _sbatch_options(
 
 
 COUNTS = ("done", "diverged", "failed", "missing")
+FAILURE = ("arch_index", "seed", "status", "error")  # columns that say what went wrong where
 WORKERS_SHOWN, FAILURES_SHOWN = 20, 5
 
 
@@ -266,13 +267,12 @@ def _open(name: str) -> tuple[Run, Space]:
     return run, load_space(run.arguments.space)
 
 
-def _counts(run: Run, space: Space, rows: pd.DataFrame | None = None) -> dict[str, int]:
+def _counts(run: Run, space: Space) -> dict[str, int]:
     """How many of the planned trainings have which status; failed ones count as missing too."""
     from nas_skeleton.results.schema import FAILED
     from nas_skeleton.scheduling.plan import planned_pairs
 
-    if rows is None:
-        rows = run.rows(["arch_index", "seed", "status"])
+    rows = run.rows(["arch_index", "seed", "status"])
     counts = {what: int((rows["status"] == what).sum()) for what in COUNTS[:-1]}
     settled = rows.loc[rows["status"] != FAILED, ["arch_index", "seed"]]
     done = set(zip(settled["arch_index"].tolist(), settled["seed"].tolist(), strict=True))

@@ -24,6 +24,7 @@ from nas_skeleton.errors import InputError
 from nas_skeleton.results import schema
 from nas_skeleton.results.run import Arguments, Clips, DataFacts, Run, plan_run
 from nas_skeleton.results.store import ResultWriter, Training
+from nas_skeleton.scheduling.plan import job_of
 from nas_skeleton.spaces import Space, load_space
 from nas_skeleton.training.job import Job
 from nas_skeleton.training.result import Accuracy, EpochRecord, Measured
@@ -175,20 +176,7 @@ def make_run(trainings: int, watch: Watch, name: str = _RUN) -> Run:
 def _jobs(arguments: Arguments, archs: int) -> Iterator[Job]:
     for arch in range(archs):
         for seed in arguments.seeds:
-            yield _job(arguments, arch, seed)
-
-
-def _job(arguments: Arguments, arch: int, seed: int) -> Job:
-    return Job(
-        space=arguments.space,
-        arch_index=arch,
-        dataset=arguments.dataset,
-        fingerprint=arguments.fingerprint,
-        protocol=arguments.protocol,
-        recipe=arguments.recipe,
-        recipe_hash=arguments.recipe_hash,
-        seed=seed,
-    )
+            yield job_of(arguments, arch, seed)
 
 
 def _dealt(jobs: list[Job], hands: int, rng: np.random.Generator) -> Iterator[list[Job]]:
@@ -206,7 +194,7 @@ def _macs(space: Space, index: int) -> int:
 def _identity(arguments: Arguments, space: Space, index: int) -> dict[str, Any]:
     recipe = space.card.recipe(arguments.recipe)
     cost = space.cost(index, recipe, classes=CLASSES, joints=20)
-    return schema.identity_columns(_job(arguments, index, 0), space, cost)
+    return schema.identity_columns(job_of(arguments, index, 0), space, cost)
 
 
 def _made_up(

@@ -49,16 +49,21 @@ def planned_pairs(arguments: Arguments, space: Space) -> Iterator[tuple[int, int
 def planned_jobs(arguments: Arguments, space: Space) -> Iterator[Job]:
     """All jobs of a run, in the order they are trained: per architecture all its seeds."""
     for arch, seed in planned_pairs(arguments, space):
-        yield Job(
-            space=arguments.space,
-            arch_index=arch,
-            dataset=arguments.dataset,
-            fingerprint=arguments.fingerprint,
-            protocol=arguments.protocol,
-            recipe=arguments.recipe,
-            recipe_hash=arguments.recipe_hash,
-            seed=seed,
-        )
+        yield job_of(arguments, arch, seed)
+
+
+def job_of(arguments: Arguments, arch: int, seed: int) -> Job:
+    """The job of a run that trains an architecture with a seed."""
+    return Job(
+        space=arguments.space,
+        arch_index=arch,
+        dataset=arguments.dataset,
+        fingerprint=arguments.fingerprint,
+        protocol=arguments.protocol,
+        recipe=arguments.recipe,
+        recipe_hash=arguments.recipe_hash,
+        seed=seed,
+    )
 
 
 def missing_jobs(run: Run, jobs: Iterable[Job]) -> list[Job]:
