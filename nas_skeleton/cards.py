@@ -7,14 +7,18 @@ one clear line. What a card may say is defined by the rooms that use it (`spaces
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nas_skeleton.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Kind = Literal["search_spaces", "datasets"]
 
@@ -62,27 +66,53 @@ def load_card(kind: Kind, name: str, model: type[CardT]) -> CardT:
     Raises:
         InputError: no such card, not TOML, an unknown key, or a value of the wrong type or range.
     """
+    return check_card(*read_card(kind, name), model)
+
+
+def read_card(kind: Kind, name: str) -> tuple[dict[str, Any], Path]:
+    """What the card `name` says, not checked yet, and where it lies.
+
+    Raises:
+        InputError: no such card, or not TOML.
+    """
     check_name(name, _NOUN[kind])
     for folder in card_folders(kind):
         path = folder / f"{name}.toml"
         if path.is_file():
-            return _read(path, model)
+            try:
+                return tomllib.loads(path.read_text(encoding="utf-8")), path
+            except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+                raise InputError(f"{path}: not a readable TOML card: {error}") from None
     raise InputError(
         f"unknown {_NOUN[kind]} {name!r}: known are {', '.join(card_names(kind))}; "
         f"a new one is a card {kind}/{name}.toml"
     )
 
 
-def _read(path: Path, model: type[CardT]) -> CardT:
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: not a readable TOML card: {error}") from None
+def check_card(content: dict[str, Any], path: Path, model: type[CardT]) -> CardT:
+    """The content of the card at `path` as a `model`.
+
+    Raises:
+        InputError: an unknown key, or a value of the wrong type or range.
+    """
     try:
         return model.model_validate(content)
     except ValidationError as error:
         # A misspelled key is both unknown and missing: the first says more.
         first = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
         key = ".".join(str(part) for part in first["loc"])
-        what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
-        raise InputError(f"{path}: {key}: {what}") from None
+        where = f"{path}: {key}" if key else str(path)
+        raise InputError(f"{where}: {_said(first, model)}") from None
+
+
+def _said(fault: ErrorDetails, model: type[Card]) -> str:
+    """What is wrong with a key, for people who do not know how cards are checked."""
+    context = fault.get("ctx", {})
+    if fault["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(str(fault["loc"][-1]), model.model_fields, 1)
+        return "unknown key" + (f"; did you mean {close[0]!r}?" if close else "")
+    if fault["type"] == "union_tag_invalid":
+        return f"unknown name {context['tag']!r}: known are {context['expected_tags']}"
+    if fault["type"] in ("model_attributes_type", "union_tag_not_found"):
+        return "a table is expected, such as { name = ... }"
+    return fault["msg"].removeprefix("Value error, ")

@@ -1,4 +1,4 @@
-"""What commands share: how errors become one line and an exit code, `--json` output, an option.
+"""What commands share: how errors become one line and an exit code, `--json` output, some options.
 
 Exit codes: 0 complete; 1 complete, but some trainings failed; 2 wrong arguments or bad input;
 75 stopped early on a signal, everything saved, run the same command again.
@@ -24,6 +24,14 @@ device_option = click.option(
     default="auto",
     show_default=True,
     help="What to train on.",
+)
+
+modality_option = click.option(
+    "--modality",
+    default="",
+    metavar="NAME[+NAME...]",
+    help="What the networks see of a clip: joint, bone, joint-motion, bone-motion, or several, one "
+    "behind the other.  [default: as the space's card says]",
 )
 
 _DISK_ERRORS = {

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas_skeleton.cores import usable_cores
+
 if TYPE_CHECKING:
     from nas_skeleton.skeletons.store import Dataset
 
@@ -81,6 +83,13 @@ class Progress:
         if self._bar is not None:
             self._bar.refresh()
 
+    def skip(self, units: int) -> None:
+        """The first `units` were done before; they took no time now."""
+        self.done += units
+        self.expected -= units
+        if self._bar is not None:
+            self._bar.update(units)
+
     def advance(self, expected: float = 1.0, note: str = "") -> None:
         """One more unit is done, which was expected to take `expected`; `note` stands beside it."""
         self.done += 1
@@ -98,13 +107,65 @@ class Progress:
             click.echo("; ".join(filter(None, (text, note))), err=True)
 
 
-def open_dataset(name: str) -> Dataset:
-    """Open a data set; where it must be prepared first, say so and show progress."""
+class Bytes:
+    """Shows how far a download of `size` bytes is; call it with the bytes that are there."""
+
+    def __init__(self, what: str, size: int) -> None:
+        self._what = what
+        self._size = size
+        self._started = self._said = time.monotonic()
+        self._bar: Any = None
+
+    def __enter__(self) -> Bytes:
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=self._size, desc=self._what, unit="B", unit_scale=True, dynamic_ncols=True
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, done: int, _total: int | None = None) -> None:
+        now = time.monotonic()
+        if self._bar is not None:
+            self._bar.n = done
+            self._bar.refresh()
+        elif done >= self._size or now - self._said >= between_lines(now - self._started):
+            self._said = now
+            megabytes = f"{done / 1e6:.1f} of {self._size / 1e6:.1f} MB"
+            click.echo(f"{self._what}: {megabytes}, {100 * done / self._size:.0f} %", err=True)
+
+
+def open_dataset(name: str, *, to_train: bool = True) -> Dataset:
+    """Open a data set; where it must be prepared first, say so and show progress.
+
+    To train on it, also say if it is not complete.
+    """
     from nas_skeleton.skeletons.store import load_dataset
 
     with preparing(name) as progress:
-        return load_dataset(
-            name, progress=progress, announce=lambda line: click.echo(line, err=True)
+        dataset = load_dataset(
+            name,
+            progress=progress,
+            announce=lambda line: click.echo(line, err=True),
+            workers=usable_cores(),
+        )
+    for line in incomplete(dataset) if to_train else ():
+        click.echo(line, err=True)
+    return dataset
+
+
+def incomplete(dataset: Dataset) -> Iterator[str]:
+    """What a user should know before they compare numbers with other people's."""
+    expected, name = dataset.card.expected.clips, dataset.name
+    if expected is not None and len(dataset) != expected:
+        yield (
+            f"data set {name!r} has {len(dataset):,} clips here, {expected:,} in full: its splits "
+            f"are not the published ones; see `python -m nas_skeleton.data check {name}`"
         )
 
 
@@ -116,10 +177,13 @@ def preparing(name: str) -> Iterator[Callable[[int, int], None]]:
     """
     shown: Progress | None = None
 
-    def advance(_done: int, total: int) -> None:
+    def advance(done: int, total: int) -> None:
         nonlocal shown
         if shown is None:
             shown = Progress(f"clips of {name}", total)
+            if done > 1:  # the rest of an interrupted one
+                shown.skip(done)
+                return
         shown.advance()
 
     try:

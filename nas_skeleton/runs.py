@@ -84,7 +84,7 @@ def show(run: str, top: int, as_json: bool, figure: Path | None) -> None:
         )
         return
     for field, value in asdict(opened.arguments).items():
-        if value is not None:
+        if value not in (None, ""):
             click.echo(f"{field:14} {value}")
     engines = ", ".join(f"{engine} ({count})" for engine, count in board.engines.items())
     click.echo(f"{'engines':14} {engines or 'none yet'}")
@@ -264,7 +264,7 @@ def _open(name: str) -> tuple[Run, Space]:
     from nas_skeleton.spaces import load_space
 
     run = open_run(name)
-    return run, load_space(run.arguments.space)
+    return run, load_space(run.arguments.space, run.arguments.modality)
 
 
 def _counts(run: Run, space: Space) -> dict[str, int]:

@@ -31,7 +31,12 @@ LARGEST_SEED = 2**63 - 1  # what the store's integers hold
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--space", default="nb201", show_default=True, help="Card in search_spaces/.")
-@click.option("--dataset", default="utdmhad", show_default=True, help="Card in datasets/.")
+@click.option(
+    "--dataset",
+    default="utdmhad",
+    show_default=True,
+    help="Card in datasets/; NAME:CLASS+CLASS for some of its classes.",
+)
 @click.option(
     "--seed", type=click.IntRange(0, LARGEST_SEED), help="One seed; short for --seeds SEED."
 )
@@ -62,6 +67,7 @@ LARGEST_SEED = 2**63 - 1  # what the store's integers hold
 @click.option(
     "--protocol", help="Protocol in the data set's card.  [default: its default_protocol]"
 )
+@cli.modality_option
 @click.option("--run", "run_name", help="Name under runs/.  [default: named after the arguments]")
 @click.option(
     "--workers",
@@ -117,6 +123,12 @@ LARGEST_SEED = 2**63 - 1  # what the store's integers hold
     "time=60, the rest as the cluster has it]",
 )
 @click.option(
+    "--keep-scores",
+    is_flag=True,
+    help="Keep the class scores of trainings that finish from now on, for `train fuse`: two bytes "
+    "for each class and each validation and test clip of a training.",
+)
+@click.option(
     "--dry-run", is_flag=True, help="Print the plan (slurm: the script for sbatch) and stop."
 )
 @click.pass_context
@@ -131,6 +143,7 @@ def main(
     one_per_class: bool,
     recipe: str | None,
     protocol: str | None,
+    modality: str,
     run_name: str | None,
     workers: str,
     device: Device,
@@ -141,6 +154,7 @@ def main(
     shard: str | None,
     shards: int | None,
     slurm: tuple[str, ...],
+    keep_scores: bool,
     dry_run: bool,
 ) -> int:
     """Train architectures of a search space on a data set and rank them by validation accuracy.
@@ -164,7 +178,7 @@ def main(
         from nas_skeleton.scheduling.campaign import Means, choose_means, start_campaign
         from nas_skeleton.spaces import load_space
 
-        search_space = load_space(space)
+        search_space = load_space(space, modality)
         search_space.card.recipe(recipe)
         if executor == "slurm":  # the nodes choose; this machine may have no GPU, for example
             chosen: Literal["cpu", "cuda"] = "cpu" if device == "cpu" else "cuda"
@@ -189,6 +203,8 @@ def main(
             one_per_class=one_per_class,
             name=run_name,
             shard=None if executor == "slurm" else _own_shard(shard),
+            modality=modality,
+            keep_scores=keep_scores,
         )
         jobs = campaign.remaining()
         signals.check()
@@ -327,7 +343,8 @@ def _plan(campaign: Campaign, jobs: list[Job], forecast: Forecast | None) -> str
     )
     lines = [
         f"Space      {arguments.space}: {campaign.space.card.title}",
-        f"Data       {arguments.dataset}, protocol {arguments.protocol}: {clips} clips",
+        f"Data       {arguments.dataset}, protocol {arguments.protocol}: {clips} clips"
+        + f", modality {arguments.modality}" * bool(arguments.modality),
         f"Recipe     {arguments.recipe} ({arguments.recipe_hash}): {recipe.epochs} epochs, "
         f"C={recipe.channels}, N={recipe.cells_per_stage}, {recipe.frames} frames, batch "
         f"{recipe.batch_size}, learning rate {recipe.learning_rate:g}",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nas_skeleton import cli
+from nas_skeleton.cores import usable_cores
 from nas_skeleton.spaces.space import CELLS
 from nas_skeleton.training.engines import ENGINES
 
@@ -137,6 +138,15 @@ START_S = 12.0  # to start the processes and warm up under one setting, roughly
     help="Instead of engines, measure what the commands that read results take on a made-up run of "
     "so many trainings (100000 if not said).",
 )
+@click.option(
+    "--prepare",
+    type=click.IntRange(10, 200_000),
+    is_flag=False,
+    flag_value=2_000,
+    metavar="[CLIPS]",
+    help="Instead of engines, measure how fast so many raw clips (2000 if not said) of the size of "
+    "NTU RGB+D's are prepared, and whether that goes on after kill -9.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def main(
     space: str,
@@ -158,6 +168,7 @@ def main(
     classes: int | None,
     no_op: int | None,
     store: int | None,
+    prepare: int | None,
     as_json: bool,
 ) -> int:
     """Measure how fast the engines train on this machine, against plain PyTorch code.
@@ -170,12 +181,15 @@ def main(
     from nas_skeleton.benchmarks.machine import machine
     from nas_skeleton.benchmarks.settings import choose_settings
     from nas_skeleton.progress import open_dataset
-    from nas_skeleton.scheduling.campaign import check_precision, choose_means, usable_cores
+    from nas_skeleton.scheduling.campaign import check_precision, choose_means
     from nas_skeleton.spaces import load_space
     from nas_skeleton.strategies import Random
 
     if store:
         _store(store, as_json)
+        return cli.COMPLETE
+    if prepare:
+        _prepare(prepare, workers, as_json)
         return cli.COMPLETE
     search_space = load_space(space)
     if (balance or no_op) and not named and not recipes:
@@ -236,7 +250,6 @@ def _measure(
     from nas_skeleton.benchmarks.measure import measure
     from nas_skeleton.benchmarks.report import Report
     from nas_skeleton.progress import duration
-    from nas_skeleton.scheduling.campaign import usable_cores
 
     names = ", ".join(setting.name for setting in settings)
     time = len(settings) * (seconds + START_S) + 40 * bookkeeping
@@ -281,7 +294,8 @@ def _balances(
     from nas_skeleton.benchmarks.bench import Crew
     from nas_skeleton.skeletons.store import load_dataset
 
-    joints = len(load_dataset(plan.dataset).layout.joints)
+    data = load_dataset(plan.dataset)
+    joints, channels = len(data.layout.joints), space.card.input.channels(data.channels)
     _say_if_busy()
     balances: list[Balance] = []
     with _progress() as watch, Crew(plan) as crew:
@@ -296,6 +310,7 @@ def _balances(
                 classes=classes,
                 seed=plan.seed,
                 watch=lambda name, n: watch(f"classes under {name}", n),
+                channels=channels,
             )
             balances.append(found)
             if found.interrupted:
@@ -317,7 +332,6 @@ def _store(trainings: int, as_json: bool) -> None:
     from nas_skeleton.benchmarks import report
     from nas_skeleton.benchmarks.machine import machine
     from nas_skeleton.benchmarks.store import measure_store
-    from nas_skeleton.scheduling.campaign import usable_cores
 
     _say_if_busy()
     with _progress() as watch:
@@ -327,6 +341,23 @@ def _store(trainings: int, as_json: bool) -> None:
         cli.print_json(report.store_as_json(made_on, found))
     else:
         click.echo(report.store_as_text(made_on, found))
+
+
+def _prepare(clips: int, workers: str, as_json: bool) -> None:
+    from nas_skeleton.benchmarks import report
+    from nas_skeleton.benchmarks.machine import machine
+    from nas_skeleton.benchmarks.preparation import measure_preparation
+    from nas_skeleton.scheduling.campaign import choose_means
+
+    _say_if_busy()
+    processes = choose_means("cpu", workers, "auto").workers
+    with _progress() as watch:
+        found = measure_preparation(clips, processes, watch)
+    made_on = machine("cpu", usable_cores(), workers=processes)
+    if as_json:
+        cli.print_json(report.preparation_as_json(made_on, found))
+    else:
+        click.echo(report.preparation_as_text(made_on, found))
 
 
 def _say_if_busy() -> None:

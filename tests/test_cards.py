@@ -1,9 +1,17 @@
+import re
+import tomllib
+from pathlib import Path
+
 import pytest
 
-from nas_skeleton.cards import Card, card_names, check_name, load_card
+from nas_skeleton.cards import Card, card_names, check_card, check_name, load_card
 from nas_skeleton.errors import InputError
-from nas_skeleton.skeletons.card import load_dataset_card
+from nas_skeleton.skeletons.card import DatasetCard, load_dataset_card
+from nas_skeleton.skeletons.readers import READERS
+from nas_skeleton.skeletons.steps import STEPS
 from nas_skeleton.spaces import load_space
+
+CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 class Example(Card):
@@ -66,3 +74,42 @@ def test_whatever_stands_in_a_card_is_one_line(folder, content):
     with pytest.raises(InputError, match=r"bad\.toml") as caught:
         load_card("search_spaces", "bad", Example)
     assert len(str(caught.value)) < 500
+
+
+# ------------------------------------------------------------------------- datasets/README.md
+
+
+def test_the_page_on_data_sets_names_all_cards_readers_and_steps() -> None:
+    page = (CHECKOUT / "datasets" / "README.md").read_text("utf-8")
+    cards = {path.stem for path in (CHECKOUT / "datasets").glob("*.toml")}
+    assert cards == set(re.findall(r"\]\(([\w-]+)\.toml\)", page))
+    tables = set(re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE))
+    assert tables == {*STEPS, *READERS} - {"synthetic"}
+
+
+def test_the_card_in_the_page_on_data_sets_can_be_used() -> None:
+    page = (CHECKOUT / "datasets" / "README.md").read_text("utf-8")
+    [example] = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    card = check_card(tomllib.loads(example), Path("example.toml"), DatasetCard)
+    assert {protocol.kind for protocol in card.protocols.values()} == {"subjects", "cameras"}
+    assert card.raw
+    match = re.search(card.checked_options().name_pattern, "karate/subject3_cam1")
+    assert match
+    assert match.groupdict() == {"action": "karate", "subject": "3", "camera": "1"}
+
+
+def test_a_card_like_another_says_only_what_differs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "datasets").mkdir()
+    mine = tmp_path / "datasets" / "mine.toml"
+    mine.write_text('like = "ntu60-hrnet"\nname = "mine"\nbodies = 1\n')
+    card, other = load_dataset_card("mine"), load_dataset_card("ntu60-hrnet")
+    assert (card.name, card.bodies, other.bodies) == ("mine", 1, 2)
+    assert card.classes == other.classes == load_dataset_card("ntu60").classes
+    assert card.axes == ("x", "y", "score")
+    for like in ('"mine"', "3"):
+        mine.write_text(f'like = {like}\nname = "mine"\n')
+        with pytest.raises(InputError, match=r"mine\.toml: like: must be the name of another card"):
+            load_dataset_card("mine")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +51,7 @@ def test_prepare_then_show_check_and_list(cwd, capsys, monkeypatch) -> None:
     assert code == 0
     assert "16 clips, fingerprint" in out
     assert err.startswith("16/16 clips of utdmhad")
+    assert "has 16 clips here, 861 in full: its splits are not the published ones" in err
     assert (cwd / "datasets" / "utdmhad" / "prepared" / "clips.f32").is_file()
 
     code, out, err = run(capsys, monkeypatch, "show", "utdmhad")
@@ -119,15 +122,126 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 def test_a_bad_file_is_one_line_that_names_it(cwd, capsys, monkeypatch) -> None:
     (cwd / "raw" / "a2_s8_t1_skeleton.mat").write_bytes(b"junk")
-    code, _, err = run(capsys, monkeypatch, "prepare", "utdmhad", "--raw", "raw")
+    code, out, err = run(capsys, monkeypatch, "prepare", "utdmhad", "--raw", "raw")
     assert code == 2
-    assert err.startswith("Error: raw/a2_s8_t1_skeleton.mat: ")
-    assert err.count("\n") == 1
+    assert re.search(r"^a2_s8_t1_skeleton\.mat +not a \.mat file", out, re.MULTILINE)
+    progress, error = err.splitlines()
+    assert progress.startswith("16/16 clips")
+    assert error.startswith("Error: raw: a2_s8_t1_skeleton.mat: not a .mat file")
     (cwd / "wrong.zip").write_bytes(b"PK\x03\x04 not really")
     code, _, err = run(capsys, monkeypatch, "prepare", "utdmhad", "--raw", "wrong.zip")
     assert code == 2
     assert err.startswith("Error: wrong.zip: not a zip file")
     assert err.count("\n") == 1
+
+
+def test_bad_files_are_tabled_and_left_out_on_the_users_word(cwd, capsys, monkeypatch) -> None:
+    (cwd / "raw" / "a2_s8_t1_skeleton.mat").write_bytes(b"junk")
+    (cwd / "raw" / "a1_s1_t1_skeleton.mat").write_bytes(b"")
+    for command in (["check"], ["prepare"], ["prepare", "--workers", "2"]):
+        code, out, _ = run(capsys, monkeypatch, *command, "utdmhad", "--raw", "raw")
+        assert code == 2
+        table = out.splitlines()
+        assert table[0].split() == ["file", "what", "is", "wrong"]
+        assert [row.split()[0] for row in table[2:4]] == [
+            "a1_s1_t1_skeleton.mat",
+            "a2_s8_t1_skeleton.mat",
+        ]
+    code, out, _ = run(capsys, monkeypatch, "check", "utdmhad", "--raw", "raw")
+    assert "16 read, 14 clips can be used, 2 cannot" in out
+    code, out, err = run(capsys, monkeypatch, "prepare", "utdmhad", "--raw", "raw", "--skip-bad")
+    assert code == 0
+    assert "left out: 2" in err
+    assert "14 clips" in out
+    out = run(capsys, monkeypatch, "show", "utdmhad")[1]
+    assert "left out     2 that could not be used" in out
+    out = run(capsys, monkeypatch, "check", "utdmhad")[1]
+    assert "left out                2 on your word (--skip-bad): a1_s1_t1_skeleton.mat" in out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_preparing_which_goes_on_later(
+    cwd, capsys, monkeypatch, request, number
+) -> None:
+    from nas_skeleton import progress
+
+    advance = progress.Progress.advance
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    request.addfinalizer(lambda: [signal.signal(*each) for each in before.items()])
+
+    def stopping(self, *arguments, **options) -> None:
+        advance(self, *arguments, **options)
+        if self.done == 5:
+            os.kill(os.getpid(), number)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(progress.Progress, "advance", stopping)
+        code, _, err = run(capsys, monkeypatch, "prepare", "utdmhad", "--raw", "raw")
+    assert code == 75
+    assert err.endswith("what was read is kept; run the same command again to go on\n")
+    code, out, err = run(capsys, monkeypatch, "prepare", "utdmhad", "--raw", "raw")
+    assert code == 0
+    assert "going on with data set 'utdmhad' where it was stopped: 5 of 16" in err
+    assert "16 clips" in out
+
+
+def test_many_bad_files_go_into_a_file(cwd, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(data, "MANY_FAULTS", 3)
+    for path in sorted((cwd / "raw").iterdir())[:5]:
+        path.write_bytes(b"")
+    _, out, _ = run(capsys, monkeypatch, "check", "utdmhad", "--raw", "raw")
+    lines = out.splitlines()
+    assert len(lines) == 2 + 3 + 2
+    assert lines[5] == "... and 2 more; all are listed in datasets/utdmhad/bad-files.csv"
+    listed = (cwd / "datasets" / "utdmhad" / "bad-files.csv").read_text().splitlines()
+    assert len(listed) == 1 + 5
+    assert listed[5].startswith("a1_s5_t1_skeleton.mat,")
+
+
+def test_repeated_clips_are_told_by_check_as_by_prepare(cwd, capsys, monkeypatch) -> None:
+    (cwd / "raw" / "copy").mkdir()
+    name = "a1_s1_t1_skeleton.mat"
+    (cwd / "raw" / "copy" / name).write_bytes((cwd / "raw" / name).read_bytes())
+    for command in ("check", "prepare"):
+        code, out, _ = run(capsys, monkeypatch, command, "utdmhad", "--raw", "raw")
+        assert code == 2
+        assert f"clip a1_s1_t1 is also in {name}; remove one of them, or give it another" in out
+
+
+def test_a_clip_is_drawn(cwd, capsys, monkeypatch) -> None:
+    run(capsys, monkeypatch, "prepare", "utdmhad", "--raw", "raw")
+    code, _, err = run(capsys, monkeypatch, "show", "utdmhad", "--clip", "a1_s1_t1")
+    assert (code, err) == (0, "")
+    assert (cwd / "a1_s1_t1.png").read_bytes().startswith(b"\x89PNG")
+    code, _, _ = run(capsys, monkeypatch, "show", "utdmhad", "--clip", "a1_s1_t1", "-o", "walk.gif")
+    assert (cwd / "walk.gif").read_bytes().startswith(b"GIF8")
+    for wrong, message in (
+        (["--clip", "a9_s9_t9"], "no clip 'a9_s9_t9'"),
+        (["--clip", "a1_s1_t1", "-o", "walk.exe"], "walk.exe"),
+        (["-o", "walk.gif"], "-o goes with --clip"),
+        (["--clip", "a1_s1_t1", "--json"], "--json does not go with --clip"),
+    ):
+        code, out, err = run(capsys, monkeypatch, "show", "utdmhad", *wrong)
+        assert (code, out) == (2, "")
+        assert message in err
+        assert err.count("\n") == 1
+
+
+def test_what_may_not_be_downloaded_comes_with_instructions(cwd, capsys, monkeypatch) -> None:
+    code, out, err = run(capsys, monkeypatch, "download", "ntu60")
+    assert (code, out) == (2, "")
+    assert "cannot be downloaded by a program; get it from https://rose1.ntu.edu.sg" in err
+    assert "into datasets/ntu60/" in err
+    assert "nothing to download" in run(capsys, monkeypatch, "download", "synthetic")[2]
+
+
+def test_a_subset_is_shown_with_its_own_classes(cwd, capsys, monkeypatch) -> None:
+    run(capsys, monkeypatch, "prepare", "utdmhad", "--raw", "raw")
+    out = run(capsys, monkeypatch, "show", "utdmhad:swipe_left+swipe_right")[1]
+    assert "classes      2: swipe_left, swipe_right" in out
+    code, _, err = run(capsys, monkeypatch, "show", "utdmhad:swipe_left+dance")
+    assert code == 2
+    assert "no class 'dance'" in err
 
 
 def test_a_damaged_store_is_one_line_with_the_way_out(cwd, capsys, monkeypatch) -> None:

@@ -342,3 +342,20 @@ def test_exhaustive_by_class_copies_rows_and_says_so(here):
         assert row["final_test_top1"] == source["final_test_top1"]
     assert rows["key"].is_unique
     assert len(pd.read_parquet(f"runs/{name}/predictions.parquet")) == 3
+
+
+def test_some_classes_of_a_data_set_are_a_data_set(command) -> None:
+    arguments = ["--space", "tiny", "--trials", "2", "--workers", "2"]
+    done = command("search", *arguments, "--dataset", "synthetic:clap+wave")
+    assert done.returncode == 0, done.stderr
+    assert "synthetic:wave+clap" in done.stdout  # one name, in whatever order they are given
+    [name] = [path.name for path in Path("runs").iterdir()]
+    assert "synthetic-wave-clap" in name
+    run = open_run(name)
+    assert run.data.classes == ["wave", "clap"]
+    assert {label for part in run.data.splits.values() for label in part.labels} == {0, 1}
+    assert run.rows()["status"].tolist() == ["done", "done"]
+    assert "already" not in command("search", *arguments, "--dataset", "synthetic").stdout
+    done = command("search", *arguments, "--dataset", "synthetic:wave+clap")
+    assert done.returncode == 0
+    assert "2 done, 0 to do" in done.stdout

@@ -1,9 +1,13 @@
-"""Figures: a cell as a graph, and one picture of a run."""
+"""Figures: a cell as a graph, one picture of a run, and which classes are taken for which."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nas_skeleton.errors import InputError
 from nas_skeleton.results.leaderboard import Leaderboard
@@ -21,6 +25,7 @@ STYLE = {
     "avg_pool_3x3": ("#009E73", "--", "avg pool"),
 }
 FORMATS = (".png", ".svg", ".pdf")
+WRITTEN = 40  # classes up to which numbers stand in a confusion matrix
 _NODES = ((0.0, 0.5), (1.0, 1.0), (2.0, 0.0), (3.0, 0.5))
 # How far each edge bows out, so that no two lie on one line and none runs through a node.
 _BOW = {(0, 3): 0.0, (1, 2): 0.0, (0, 1): -0.15, (0, 2): 0.15, (1, 3): -0.15, (2, 3): 0.15}
@@ -69,8 +74,7 @@ def save_run_figure(board: Leaderboard, space: Space, path: Path, title: str = "
     Raises:
         InputError: nothing to draw yet, or a file type other than `FORMATS`.
     """
-    if path.suffix.lower() not in FORMATS:
-        raise InputError(f"{path}: unknown picture type; use one of {', '.join(FORMATS)}")
+    check_format(path)
     if board.table.empty:
         raise InputError(f"{path}: nothing to draw, no training of this run is finished")
     from matplotlib.figure import Figure
@@ -88,6 +92,46 @@ def save_run_figure(board: Leaderboard, space: Space, path: Path, title: str = "
         drawing.axis("off")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
+
+
+def save_confusion_figure(
+    confusion: NDArray[np.int64], classes: Sequence[str], path: Path, title: str = ""
+) -> None:
+    """Draw a confusion matrix: a row for each true class, as shares of its clips.
+
+    Raises:
+        InputError: a file type other than `FORMATS`.
+    """
+    check_format(path)
+    from matplotlib.figure import Figure
+
+    shares = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    side = min(4 + 0.22 * len(classes), 24)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
+    places, size = range(len(classes)), 8 if len(classes) <= 40 else 5
+    axes.set_xticks(places, classes, rotation=90, fontsize=size)
+    axes.set_yticks(places, classes, fontsize=size)
+    axes.set(xlabel="given", ylabel="true", title=title)
+    if len(classes) <= WRITTEN:
+        for row, column in zip(*np.nonzero(confusion), strict=True):
+            colour = "white" if shares[row, column] > 60 else "black"
+            text = str(confusion[row, column])
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=6)
+    figure.colorbar(image, ax=axes, shrink=0.7, label="% of the class's clips")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def check_format(path: Path) -> None:
+    """Nothing, if `path` is a picture that can be drawn.
+
+    Raises:
+        InputError: a file type other than `FORMATS`.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise InputError(f"{path}: unknown picture type; use one of {', '.join(FORMATS)}")
 
 
 def _draw_accuracies(axes: Axes, board: Leaderboard, split: str) -> None:

@@ -83,6 +83,7 @@ def measure_balance(
     classes: int | None,
     seed: int,
     watch: Watch,
+    channels: int = 3,
 ) -> Balance:
     """Time `classes` functional classes (None: all) in random order, and divide the space.
 
@@ -113,7 +114,7 @@ def measure_balance(
         if len(seconds) < LEAST:
             raise
         interrupted = True
-    found = balance_of(space, joints, setting, engine, shards, seconds, seed)
+    found = balance_of(space, joints, setting, engine, shards, seconds, seed, channels)
     return replace(found, interrupted=interrupted)
 
 
@@ -125,9 +126,10 @@ def balance_of(
     shards: int,
     seconds: dict[int, float],
     seed: int,
+    channels: int = 3,
 ) -> Balance:
     """What measured `seconds` of some classes' first cells say of the whole space."""
-    network = Network(space, setting.recipe, joints)
+    network = Network(space, setting.recipe, joints, channels)
     efforts = [network.effort(space.cell(index)) for index in range(len(space))]
     ratios = {index: seconds[index] / efforts[index] for index in sorted(seconds)}
     drawn = random.Random(seed)

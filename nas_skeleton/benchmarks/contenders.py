@@ -15,7 +15,7 @@ import torch
 
 from nas_skeleton.benchmarks.thesis_loop import ThesisLoop
 from nas_skeleton.spaces.cell import Cell
-from nas_skeleton.training.candidates import Problem
+from nas_skeleton.training.candidates import Problem, scores_of_clips
 from nas_skeleton.training.engines import SIDE_BY_SIDE, EngineName, candidates_of
 
 REFERENCE = "reference"
@@ -71,7 +71,7 @@ class Engine(Contender):
         if name not in SIDE_BY_SIDE:
             packs = [[cell] for cell in cells]
         else:
-            usual = SIDE_BY_SIDE[name] if self.task.inputs.is_cuda else 1
+            usual = SIDE_BY_SIDE[name] if self.task.device.type == "cuda" else 1
             packs = [list(cells) * math.ceil((side_by_side or usual) / len(cells))]
         self.side_by_side = len(packs[0])
         self.trainings = sum(map(len, packs))
@@ -85,7 +85,7 @@ class Engine(Contender):
             candidates.set_learning_rate(0.0)  # costs the same, and nothing diverges
             shape = (BATCHES, len(pack), min(problem.recipe.batch_size, len(train)))
             chosen = torch.randint(len(train), shape, generator=generator)
-            batches = train[chosen].to(self.task.inputs.device)
+            batches = train[chosen].to(self.task.device)
             self._packs.append((candidates, itertools.cycle(batches)))
         clips = torch.cat(list(self.task.splits.values()))
         self._evaluated = clips[:EVALUATED]
@@ -93,19 +93,19 @@ class Engine(Contender):
     def train(self, steps: int) -> int:
         for candidates, batches in self._packs:
             for batch in itertools.islice(batches, steps):
-                candidates.step(batch)
+                candidates.step(*self.task.training_batch(batch, range(len(batch))))
         self._wait()
         return steps
 
     def evaluate(self) -> int:
         for candidates, _ in self._packs:
-            candidates.scores(self._evaluated)
+            scores_of_clips(candidates, self.task, self._evaluated)
         self._wait()
         return len(self._evaluated)
 
     def _wait(self) -> None:
-        if self.task.inputs.is_cuda:
-            torch.cuda.synchronize(self.task.inputs.device)
+        if self.task.device.type == "cuda":
+            torch.cuda.synchronize(self.task.device)
 
 
 class Thesis(Contender):

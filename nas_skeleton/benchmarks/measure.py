@@ -199,7 +199,8 @@ def _roofline(crew: Crew, plan: Plan, recipe: Recipe) -> tuple[roofline.Demand, 
         list(plan.cells),
         classes=len(dataset.classes),
         joints=len(dataset.layout.joints),
-        bodies=1 if space.card.input.encoding == "image" else dataset.bodies,
+        bodies=space.card.input.bodies(dataset.bodies),
+        channels=space.card.input.channels(dataset.channels),
     )
     return demand, crew.first("peaks", demand.maps)
 

@@ -13,6 +13,7 @@ from nas_skeleton.benchmarks.contenders import THESIS
 from nas_skeleton.benchmarks.machine import Machine
 from nas_skeleton.benchmarks.measure import Measured, Speed
 from nas_skeleton.benchmarks.no_op import NoOp
+from nas_skeleton.benchmarks.preparation import WHOLE, PreparationCost
 from nas_skeleton.benchmarks.store import StoreCost
 
 
@@ -147,6 +148,39 @@ def store_as_text(machine: Machine, found: StoreCost) -> str:
             body,
             ("command", "time", "of processors", "peak memory"),
             colalign=("left", "right", "right", "right"),
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def preparation_as_json(machine: Machine, found: PreparationCost) -> dict[str, Any]:
+    """What preparing a large data set takes, in plain types."""
+    return {
+        "machine": asdict(machine),
+        **asdict(found),
+        "clips_per_core_second": found.per_core,
+        "projected_s": {name: found.projected_s(clips) for name, clips in WHOLE.items()},
+        "projected_mb": {name: found.projected_mb(clips) for name, clips in WHOLE.items()},
+    }
+
+
+def preparation_as_text(machine: Machine, found: PreparationCost) -> str:
+    """The same for people."""
+    same = "the same bytes" if found.resumed else "OTHER BYTES"
+    lines = [
+        *_machine(machine)[:1],
+        "",
+        f"{found.clips:,} made-up raw NTU clips ({found.raw_mb:,.0f} MiB), "
+        f"{found.workers} processes",
+        f"time         {found.seconds:.0f} s, {found.clips / found.seconds:.0f} clips/s; "
+        f"{found.per_core:.0f} clips/s of a core",
+        f"peak memory  {found.peak_mb:.0f} MiB, all processes together",
+        f"store        {found.store_mb:.0f} MiB",
+        f"killed twice and continued: {same}, {found.resumed_s / found.seconds:.2f} times as long",
+        *(
+            f"projected for {name} ({clips:,} clips): {found.projected_s(clips) / 60:.1f} min, "
+            f"{found.projected_mb(clips) / 1024:.1f} GiB"
+            for name, clips in WHOLE.items()
         ),
     ]
     return "\n".join(lines)

@@ -52,7 +52,6 @@ PASSES = 3  # output, gradient of the weights, gradient of the input
 FIRST_PASSES = 2  # nothing before it is trained
 BACKWARD = 2  # least traffic of the backward pass, in forward passes
 NUMBER_BYTES = 4  # float32
-COORDINATES = 3
 
 # Maps read and written by the kernels of one operation, forward + backward. Convolution: input and
 # output; both gradients read the output's, one writes the input's, one reads the input. Batch norm
@@ -109,11 +108,19 @@ def floor(demand: Demand, peaks: Peaks) -> Floor:
 
 
 def mean_demand(
-    space: Space, recipe: Recipe, cells: list[int], *, classes: int, joints: int, bodies: int
+    space: Space,
+    recipe: Recipe,
+    cells: list[int],
+    *,
+    classes: int,
+    joints: int,
+    bodies: int,
+    channels: int = 3,
 ) -> Demand:
-    """The mean over `cells` of what a step asks for."""
+    """The mean over `cells` of what a step asks for; `channels` is C of the clips."""
     demands = [
-        _demand(space, recipe, space.cell(index), classes, joints, bodies) for index in cells
+        _demand(space, recipe, space.cell(index), classes, joints, bodies, channels)
+        for index in cells
     ]
     return Demand(
         flops=mean(d.flops for d in demands),
@@ -124,14 +131,21 @@ def mean_demand(
 
 
 def multiply_adds(
-    card: SpaceCard, recipe: Recipe, cell: Cell, *, classes: int, joints: int, bodies: int
+    card: SpaceCard,
+    recipe: Recipe,
+    cell: Cell,
+    *,
+    classes: int,
+    joints: int,
+    bodies: int,
+    in_channels: int = 3,
 ) -> int:
     """Multiply-adds that a training step needs for each clip, see the module's text."""
     if ignores_input(cell):
         return 0
     kernels = _needed_kernels(cell)
     channels, height, width = recipe.channels, recipe.frames, joints
-    body = _stem_multiply_adds(card.stem, channels, height, width)
+    body = _stem_multiply_adds(card.stem, in_channels, channels, height, width)
     for stage in range(STAGES):
         if stage:
             out_height, out_width = reduced_size(height, width, card.macro.reduction)
@@ -159,17 +173,19 @@ def _needed_kernels(cell: Cell) -> list[int]:
     return kernels
 
 
-def _stem_multiply_adds(stem: Stem, channels: int, frames: int, joints: int) -> int:
+def _stem_multiply_adds(
+    stem: Stem, in_channels: int, channels: int, frames: int, joints: int
+) -> int:
     """Of one body of one clip."""
     if isinstance(stem, ImageStem):
         return (
-            FIRST_PASSES * COORDINATES * channels * taps_inside(3, frames) * taps_inside(3, joints)
+            FIRST_PASSES * in_channels * channels * taps_inside(3, frames) * taps_inside(3, joints)
         )
     links = 3 * joints - 2
     projected = min(2 * joints, links)  # a single joint has no neighbours
     total = 0
     for block in range(stem.blocks):
-        inputs, passes = (channels, PASSES) if block else (COORDINATES, FIRST_PASSES)
+        inputs, passes = (channels, PASSES) if block else (in_channels, FIRST_PASSES)
         total += (passes - 1) * inputs * links * frames  # without the importance's gradient
         total += passes * inputs * projected * channels * frames
         total += PASSES * channels**2 * taps_inside(stem.temporal_kernel, frames) * joints
@@ -202,15 +218,27 @@ class _Maps:
 
 
 def _demand(
-    space: Space, recipe: Recipe, cell: Cell, classes: int, joints: int, bodies: int
+    space: Space,
+    recipe: Recipe,
+    cell: Cell,
+    classes: int,
+    joints: int,
+    bodies: int,
+    in_channels: int,
 ) -> Demand:
     live = live_part(cell)
     arithmetic = multiply_adds(
-        space.card, recipe, cell, classes=classes, joints=joints, bodies=bodies
+        space.card,
+        recipe,
+        cell,
+        classes=classes,
+        joints=joints,
+        bodies=bodies,
+        in_channels=in_channels,
     )
     maps = _Maps()
     height, width, channels = recipe.frames, joints, recipe.channels
-    _stem(maps, space, channels, height * width)
+    _stem(maps, space, in_channels, channels, height * width)
     for stage in range(STAGES):
         if stage:
             before = channels * height * width
@@ -255,10 +283,10 @@ def _reduction(maps: _Maps, before: float, after: float) -> None:
     maps.add(after, read=0, written=0, pool=1, conv=1)
 
 
-def _stem(maps: _Maps, space: Space, channels: int, positions: int) -> None:
+def _stem(maps: _Maps, space: Space, in_channels: int, channels: int, positions: int) -> None:
     card = space.card.stem
     size = channels * positions
-    maps.add(COORDINATES * positions, read=1, written=0, norm=1)
+    maps.add(in_channels * positions, read=1, written=0, norm=1)
     if isinstance(card, ImageStem):
         maps.add(size, read=1, written=2, conv=1, norm=1)
         return

@@ -28,8 +28,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from nas_skeleton.network.initialise import initialise
 from nas_skeleton.spaces.cell import Cell
-from nas_skeleton.training.candidates import Problem
+from nas_skeleton.training.candidates import Problem, Unsupported
 from nas_skeleton.training.engines.precision import Arithmetic
+
+COLOURS = 3
 
 
 def to_images(inputs: Tensor) -> tuple[NDArray[np.uint8], Tensor, Tensor]:
@@ -83,7 +85,8 @@ class ThesisLoop:
     """Trains candidates one after the other as the thesis did.
 
     Raises:
-        Unsupported: the recipe's precision is not to be had on this device.
+        Unsupported: the recipe's precision is not to be had on this device, or clips have not as
+            many channels as a picture.
 
     Args:
         problem: card, recipe and task; the task's device is trained on.
@@ -96,13 +99,15 @@ class ThesisLoop:
         self, problem: Problem, cells: Sequence[Cell], seed: int, loader_workers: int = 0
     ) -> None:
         task, recipe = problem.task, problem.recipe
-        self.device = task.inputs.device
-        self.dtype = task.inputs.dtype
-        images = to_images(task.inputs)
+        if task.channels != COLOURS:
+            raise Unsupported(f"pictures have {COLOURS} channels, these clips {task.channels}")
+        self.device, self.dtype = task.device, task.dtype
+        every = torch.arange(len(task.clips))
+        images = to_images(torch.cat([clips.cpu() for clips in task.evaluation_batches(every)]))
         labels = task.labels.tolist()
         self._loaders = {
             split: DataLoader(
-                ClipImages(images, labels, ids.tolist(), task.inputs.shape[-1]),
+                ClipImages(images, labels, ids.tolist(), task.clips.shape[-1]),
                 batch_size=recipe.batch_size,
                 shuffle=split == "train",
                 drop_last=split == "train" and recipe.drop_last and len(ids) >= recipe.batch_size,

@@ -28,15 +28,19 @@ def candidate_network(
     *,
     classes: int,
     layout: Layout,
+    in_channels: int = 3,
     plain: bool = False,
 ) -> CandidateNetwork:
-    """The network without particular weights; `plain` builds the reference form of the same."""
+    """The network without particular weights; `plain` builds the reference form of the same.
+
+    `in_channels` is C of its clips: coordinates and scores of all modalities together.
+    """
     stem: nn.Module
     if isinstance(card.stem, ImageStemCard):
-        stem = ImageStem(recipe.channels)
+        stem = ImageStem(in_channels, recipe.channels)
     else:
         graph_convolution = ReferenceGraphConvolution if plain else GraphConvolution
-        stem = STGCNStem(recipe.channels, layout, card.stem, graph_convolution)
+        stem = STGCNStem(in_channels, recipe.channels, layout, card.stem, graph_convolution)
     return CandidateNetwork(
         cell,
         stem,
@@ -62,7 +66,7 @@ def build_network(
         space: name of a space's card, or what `load_space` returned.
         arch: index or architecture string.
         dataset: name of a data set's card, or what `load_dataset` returned; gives the layout and
-            the number of classes.
+            the numbers of classes and channels.
         recipe: name of a recipe of the card, which sets width and depth.
         seed: the weights depend on it and on nothing else. A training of a search derives its own
             from its whole identity, so this is not the start of the training with that seed.
@@ -81,6 +85,7 @@ def build_network(
         space.cell(space.resolve(arch)),
         classes=len(dataset.classes),
         layout=dataset.layout,
+        in_channels=space.card.input.channels(dataset.channels),
     )
     initialise(network, seed)
     return network

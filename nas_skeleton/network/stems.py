@@ -13,8 +13,6 @@ from nas_skeleton.network.graph import spatial_partition
 from nas_skeleton.skeletons.layouts import Layout
 from nas_skeleton.spaces import card as cards
 
-COORDINATES = 3
-
 
 def bodies_to_batch(clips: Tensor) -> Tensor:
     """`(N, C, T, V, M)` to `(N * M, C, T, V)`: every body is a sample of its own until the head."""
@@ -25,9 +23,9 @@ def bodies_to_batch(clips: Tensor) -> Tensor:
 class ImageStem(nn.Module):
     """NAS-Bench-201's stem: a 3x3 convolution and batch norm, without ReLU."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(COORDINATES, channels, 3, padding=1, bias=False)
+        self.conv = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(channels)
 
     def forward(self, clips: Tensor) -> Tensor:
@@ -39,6 +37,7 @@ class STGCNStem(nn.Module):
 
     def __init__(
         self,
+        in_channels: int,
         channels: int,
         layout: Layout,
         card: cards.STGCNStem,
@@ -46,9 +45,10 @@ class STGCNStem(nn.Module):
     ) -> None:
         super().__init__()
         adjacency = torch.from_numpy(spatial_partition(layout, card.partition))
+        self.joints = len(layout.joints)
         self.per_joint = card.data_norm == "joints"
-        self.data_norm = nn.BatchNorm1d(COORDINATES * (len(layout.joints) if self.per_joint else 1))
-        widths = [COORDINATES] + [channels] * card.blocks
+        self.data_norm = nn.BatchNorm1d(in_channels * (self.joints if self.per_joint else 1))
+        widths = [in_channels] + [channels] * card.blocks
         self.blocks = nn.Sequential(
             *(
                 STGCNBlock(

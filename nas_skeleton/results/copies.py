@@ -45,6 +45,7 @@ def with_copies(rows: pd.DataFrame, space: Space, data: DataFacts) -> pd.DataFra
             classes=len(data.classes),
             joints=data.joints,
             bodies=data.bodies,
+            channels=data.channels,
         )
 
     done = rows[rows["status"] == schema.DONE]

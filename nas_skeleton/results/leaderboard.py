@@ -14,9 +14,14 @@ from nas_skeleton.results import schema
 from nas_skeleton.results.reliability import Reliability, reliability
 from nas_skeleton.results.run import Run
 
+FURTHER = {  # columns of the table that are shown and do not rank
+    f"{split}_{metric}": f"final_{split}_{metric}"
+    for split in ("valid", "test")
+    for metric in ("top5", "mean_class")
+}
 NEEDED = (  # all that is read of a run
     *("arch_index", "arch_str", "seed", "status", "engine", "params", "macs"),
-    *("train_time_s", "final_valid_top1", "final_test_top1"),
+    *("train_time_s", "final_valid_top1", "final_test_top1", *FURTHER.values()),
 )
 
 
@@ -26,7 +31,8 @@ class Leaderboard:
 
     `table` has one row per trained architecture: rank, arch_index, arch_str, seeds (how many are
     finished), valid and test (mean final top-1 over seeds, in [0, 1]), valid_sd and test_sd
-    (standard deviation over seeds; missing with one seed), params, macs, train_time_s (mean).
+    (standard deviation over seeds; missing with one seed), params, macs, train_time_s (mean), and
+    valid_top5, valid_mean_class, test_top5, test_mean_class (means as valid and test).
     Architectures with fewer finished seeds than others come last: a mean over the seeds that did
     not diverge is no fair one. Without a validation set, `ranked_by` is None and the rows are in
     index order: nothing may be chosen by test accuracy. `reliability` tells, for "valid" and
@@ -97,7 +103,7 @@ def build_leaderboard(rows: pd.DataFrame, *, valid_clips: int, test_clips: int) 
 
     Ties in validation accuracy go to fewer MACs, then to the lower index.
     """
-    done = rows[rows["status"] == schema.DONE]
+    done = rows[rows["status"] == schema.DONE].astype(dict.fromkeys(FURTHER.values(), float))
     by_arch = done.groupby("arch_index")
     table = by_arch.agg(
         arch_str=("arch_str", "first"),
@@ -109,6 +115,7 @@ def build_leaderboard(rows: pd.DataFrame, *, valid_clips: int, test_clips: int) 
         params=("params", "first"),
         macs=("macs", "first"),
         train_time_s=("train_time_s", "mean"),
+        **{name: (column, "mean") for name, column in FURTHER.items()},
     ).reset_index()
     ranked_by = "validation" if valid_clips else None
     if ranked_by:
@@ -195,6 +202,7 @@ def _footnotes(board: Leaderboard) -> list[str]:
             f"Several engines trained these ({counts}): their rounding differs, which acts like "
             "another seed."
         )
+    notes += _further(board)
     near = board.near_best()
     if near > 1:
         notes.append(
@@ -202,6 +210,18 @@ def _footnotes(board: Leaderboard) -> list[str]:
             "best (within two standard errors, not counting that the best was picked)."
         )
     return notes
+
+
+def _further(board: Leaderboard) -> list[str]:
+    """Top-5 and mean-class accuracy of the first row, where they are known."""
+    first = board.table.iloc[0]
+    found = [
+        f"{split} top-5 {100 * first[f'{split}_top5']:.1f} %, "
+        f"mean-class {100 * first[f'{split}_mean_class']:.1f} %"
+        for split in ("valid", "test")
+        if not math.isnan(first[f"{split}_top5"])
+    ]
+    return [f"#{first['arch_index']}, the first row: {'; '.join(found)}."] if found else []
 
 
 def _percent(mean: float, noise: float | None) -> str:

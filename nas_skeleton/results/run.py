@@ -4,6 +4,7 @@ run.json        what was asked for; a run belongs to one set of arguments
 data.json       the clips behind its accuracies: classes, and ids and labels per split
 results/        one SQLite file per worker (see `store`)
 checkpoints/    unfinished trainings
+scores/         class scores of finished trainings, where they are kept (see `scores`)
 table.parquet, table.csv, curves.parquet, predictions.parquet    after `runs collect`
 """
 
@@ -38,6 +39,7 @@ class Arguments:
     `trials` is the number of architectures (None: all there are); it and the list of seeds may grow
     from call to call, all else belongs to the run. `one_per_class` trains one architecture per
     functional class. `archs` lists the architectures of a run without strategy (`train`).
+    `modality` replaces the modalities of the space's card, joined by "+"; empty for the card's.
     `fingerprint` and `recipe_hash` are those of `training.job.Job`: they change when data, split or
     card do.
     """
@@ -53,6 +55,7 @@ class Arguments:
     trials: int | None = None
     one_per_class: bool = False
     archs: list[int] | None = None
+    modality: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,12 +68,16 @@ class Clips:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What a run's table needs to know of its data, so that it can be read without the data."""
+    """What a run's table needs to know of its data, so that it can be read without the data.
+
+    `bodies` and `channels` are M and C of the clips as its networks see them.
+    """
 
     classes: list[str]
     joints: int
     bodies: int
     splits: dict[str, Clips]
+    channels: int = 3
 
 
 class Run:
@@ -90,6 +97,10 @@ class Run:
     def results_folder(self) -> Path:
         """Where workers write."""
         return self.folder / "results"
+
+    def scores_path(self, key: str) -> Path:
+        """Where the class scores of the finished training `key` are, if they were kept."""
+        return self.folder / "scores" / f"{key}.npz"
 
     def checkpoint_path(self, key: str) -> Path:
         """Where the unfinished training `key` is kept."""
@@ -164,7 +175,9 @@ def plan_run(name: str, arguments: Arguments, data: DataFacts) -> Run:
         existing = open_run(name).arguments
         seeds = existing.seeds if _share_beginning(existing, arguments) else arguments.seeds
         wanted = replace(arguments, trials=existing.trials, seeds=seeds)
-        for field, value in asdict(wanted).items():
+        # The modality first: it says more than the hash that changes with it.
+        for field in sorted(asdict(wanted), key=lambda field: field != "modality"):
+            value = getattr(wanted, field)
             before = getattr(existing, field)
             if before != value:
                 raise InputError(

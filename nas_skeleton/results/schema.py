@@ -1,7 +1,8 @@
 """The columns of the table: one row per training.
 
 Accuracies are shares in [0, 1]; times, sizes and counts are in the unit the name says. MACs are
-multiply-accumulates of one clip (convolutions, graph sums and the classifier). `engine` names what
+multiply-accumulates of one clip (convolutions, graph sums and the classifier). `modality` is what
+the network saw of a clip, several joined by "+". `engine` names what
 trained a finished row, and what was asked for where there is no result; `fallback` says why a
 training left the engine it was meant for.
 """
@@ -49,6 +50,7 @@ COLUMNS: dict[str, str] = {
     "protocol": "TEXT",
     "recipe": "TEXT",
     "recipe_hash": "TEXT",
+    "modality": "TEXT",
     "seed": "INTEGER",
     "status": "TEXT",
     "source_index": "INTEGER",
@@ -86,6 +88,7 @@ def identity_columns(job: Job, space: Space, cost: Cost) -> dict[str, Any]:
         "protocol": job.protocol,
         "recipe": job.recipe,
         "recipe_hash": job.recipe_hash,
+        "modality": "+".join(space.card.input.modalities),
         "seed": job.seed,
         "precision": recipe.precision,
         "epochs": recipe.epochs,

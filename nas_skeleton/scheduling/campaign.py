@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+from nas_skeleton.cores import usable_cores
 from nas_skeleton.errors import InputError
 from nas_skeleton.results import schema
 from nas_skeleton.results.leaderboard import Leaderboard, run_leaderboard
@@ -44,11 +46,6 @@ if TYPE_CHECKING:
 Device = Literal["auto", "cpu", "cuda"]
 ExecutorName = Literal["local", "ray"]
 EngineChoice = EngineName | Literal["auto"]
-# Where Slurm, PBS, SGE and LSF say how many cores a job has on its node; the first that is set.
-CORES_OF_JOB = (
-    *("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"),
-    *("NCPUS", "NSLOTS", "LSB_DJOB_NUMPROC"),
-)
 UNPROVEN = "engine cuda-graph is tested on CPUs only so far; --engine fast is plain PyTorch"
 
 
@@ -121,16 +118,6 @@ def choose_engine(engine: EngineChoice, device: Literal["cpu", "cuda"]) -> tuple
     return "fast", f"engine fast, for native cannot run here: {why_not}"
 
 
-def usable_cores() -> int:
-    """Cores this process may use: those of a cluster's job, even where nothing holds it to them."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    said = [text for name in CORES_OF_JOB if (text := os.environ.get(name, "")).isdecimal()]
-    return min(cores, max(1, int(said[0]))) if said else cores
-
-
 class Campaign:
     """The trainings of one run: which there are, which are left, and their training.
 
@@ -140,16 +127,25 @@ class Campaign:
         dataset: what it trains on.
         means: what to train with.
         shard: the part of the run that is this command's, None for all of it.
+        keep_scores: whether class scores of trainings that finish from now on are kept.
     """
 
     def __init__(
-        self, run: Run, space: Space, dataset: Dataset, means: Means, shard: Shard | None = None
+        self,
+        run: Run,
+        space: Space,
+        dataset: Dataset,
+        means: Means,
+        shard: Shard | None = None,
+        *,
+        keep_scores: bool = False,
     ) -> None:
         self.run = run
         self.space = space
         self.dataset = dataset
         self.means = means
         self.shard = shard
+        self.keep_scores = keep_scores
 
     @cached_property
     def jobs(self) -> list[Job]:
@@ -318,6 +314,7 @@ class Campaign:
             means.checkpoint_every_s,
             str(self.shard or ""),
             means.train,
+            self.keep_scores,
         )
 
     def _executor(
@@ -362,11 +359,13 @@ def start_campaign(
     archs: list[int] | None = None,
     name: str | None = None,
     shard: Shard | None = None,
+    modality: str = "",
+    keep_scores: bool = False,
 ) -> Campaign:
     """Plan a run, or continue the one that the same arguments started; nothing is written yet.
 
     Args:
-        space: what to search in.
+        space: what to search in, with the modalities of its card.
         dataset: what to train on.
         means: workers, device, engine.
         recipe: None for the space's default.
@@ -378,11 +377,14 @@ def start_campaign(
         archs: the architectures themselves, instead of a strategy.
         name: of the folder under runs/; None names it after the arguments.
         shard: the part of the run to train, None for all of it.
+        modality: what the networks see instead of the card's modalities, several joined by "+".
+        keep_scores: whether class scores of trainings that finish from now on are kept.
 
     Raises:
         InputError: an unknown name, changed data, a protocol without training clips, a precision
             that the device lacks, or a run folder that belongs to other arguments.
     """
+    space = space.with_modality(modality)
     recipe = recipe or space.card.default_recipe
     check_precision(recipe, space.card.recipe(recipe), means.device)
     dataset.verify()
@@ -399,10 +401,11 @@ def start_campaign(
         trials=trials,
         one_per_class=one_per_class,
         archs=archs,
+        modality=modality,
     )
     data = data_facts(dataset, protocol, space)
     run = plan_run(name or default_name(arguments), arguments, data)
-    return Campaign(run, space, dataset, means, shard)
+    return Campaign(run, space, dataset, means, shard, keep_scores=keep_scores)
 
 
 def check_precision(name: str, recipe: Recipe, device: Literal["cpu", "cuda"]) -> None:
@@ -422,7 +425,8 @@ def data_facts(dataset: Dataset, protocol: str, space: Space) -> DataFacts:
     return DataFacts(
         classes=list(dataset.classes),
         joints=len(dataset.layout.joints),
-        bodies=1 if space.card.input.encoding == "image" else dataset.bodies,
+        bodies=space.card.input.bodies(dataset.bodies),
+        channels=space.card.input.channels(dataset.channels),
         splits={
             part: Clips([dataset.ids[i] for i in clips], dataset.labels[clips].tolist())
             for part, clips in dataset.split(protocol).items()
@@ -443,5 +447,6 @@ def default_name(arguments: Arguments) -> str:
         arguments.recipe,
         what,
         str(arguments.seeds[0]),
+        *([arguments.modality] if arguments.modality else []),
     )
-    return "_".join(parts)
+    return "_".join(re.sub(r"[^A-Za-z0-9_.-]", "-", part) for part in parts)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from nas_skeleton.results.run import Run
     from nas_skeleton.training.job import Job
 
-COORDINATES = 3
 SUBSETS = 3  # of neighbours, of which ST-GCN sums each
 
 
@@ -87,7 +86,9 @@ def efforts(space: Space, run: Run, jobs: Sequence[Job]) -> list[float]:
         if at in known:
             continue
         if job.recipe not in networks:
-            networks[job.recipe] = Network(space, space.card.recipe(job.recipe), data.joints)
+            networks[job.recipe] = Network(
+                space, space.card.recipe(job.recipe), data.joints, data.channels
+            )
         known[at] = data.bodies * networks[job.recipe].effort(space.cell(job.arch_index))
     return [known[job.arch_index, job.recipe] for job in jobs]
 
@@ -95,8 +96,8 @@ def efforts(space: Space, run: Run, jobs: Sequence[Job]) -> list[float]:
 class Network:
     """A candidate's macro skeleton, to ask for the effort of many cells in it."""
 
-    def __init__(self, space: Space, recipe: Recipe, joints: int) -> None:
-        self._fixed = _stem(space.card.stem, recipe, joints)
+    def __init__(self, space: Space, recipe: Recipe, joints: int, in_channels: int = 3) -> None:
+        self._fixed = _stem(space.card.stem, recipe, joints, in_channels)
         self._numbers = 0  # of a feature map, summed over all cells
         self._taps = dict.fromkeys(KERNEL_SIZES.values(), 0)  # multiply-adds by kernel, likewise
         channels, height, width = recipe.channels, recipe.frames, joints
@@ -169,17 +170,17 @@ def _reduction(channels: int, height: int, width: int, across: int) -> Work:
     )
 
 
-def _stem(stem: Stem, recipe: Recipe, joints: int) -> Work:
+def _stem(stem: Stem, recipe: Recipe, joints: int, in_channels: int) -> Work:
     """The stem, but for sums over neighbours in the graph."""
     channels, frames = recipe.channels, recipe.frames
     numbers = channels * frames * joints
     if isinstance(stem, ImageStem):
         taps = taps_inside(3, frames) * taps_inside(3, joints)
-        return Work(COORDINATES * channels * taps, numbers)
+        return Work(in_channels * channels * taps, numbers)
     total = Work()
     temporal = channels**2 * taps_inside(stem.temporal_kernel, frames) * joints
     for block in range(stem.blocks):
-        projected = SUBSETS * (channels if block else COORDINATES) * numbers
+        projected = SUBSETS * (channels if block else in_channels) * numbers
         total += Work(projected + temporal, 2 * numbers)
         if block:
             total += Work(relu=numbers, skip=numbers)

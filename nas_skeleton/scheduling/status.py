@@ -100,7 +100,8 @@ def run_status(run: Run, space: Space, rows: pd.DataFrame, now: datetime.datetim
 
 def _effort(run: Run, space: Space, archs: Iterable[int]) -> float:
     """The sum of the relative times of trainings of these architectures."""
-    network = Network(space, space.card.recipe(run.arguments.recipe), run.data.joints)
+    recipe = space.card.recipe(run.arguments.recipe)
+    network = Network(space, recipe, run.data.joints, run.data.channels)
     times = Counter(archs)
     return sum(count * network.effort(space.cell(arch)) for arch, count in times.items())
 

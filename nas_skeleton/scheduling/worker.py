@@ -7,6 +7,7 @@ ordinary error.
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nas_skeleton.results import schema
 from nas_skeleton.results.run import Run, open_run
+from nas_skeleton.results.scores import write_scores
 from nas_skeleton.results.store import ResultWriter
 from nas_skeleton.scheduling.claims import Claims
 from nas_skeleton.scheduling.outcome import ELSEWHERE, STOPPED, Outcome, Settled
@@ -38,7 +40,8 @@ class Assignment:
     """What all jobs of a command have in common; `side_by_side` of them at most make a group.
 
     `shard` is for people who look at the workers of a run; empty if the command has all of it.
-    `train` is None for `training.train.train_jobs`.
+    `train` is None for `training.train.train_jobs`. `keep_scores`: whether class scores of finished
+    trainings are kept.
     """
 
     run: str
@@ -48,6 +51,7 @@ class Assignment:
     checkpoint_every_s: float
     shard: str = ""
     train: Train | None = None
+    keep_scores: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,18 @@ class Workplace:
 
 
 def open_workplace(
-    run: Run, space: Space, dataset: Dataset, device: Literal["cpu", "cuda"]
+    run: Run,
+    space: Space,
+    dataset: Dataset,
+    device: Literal["cpu", "cuda"],
+    *,
+    verify: bool = True,
 ) -> Workplace:
     """Encode the data for a run, on the device.
+
+    Inputs that cannot be kept on the disk are said on standard error: a command shows that to its
+    user, a worker process writes it into its log. `verify` compares kept inputs with their checksum
+    however large they are; a command does so once for all its workers.
 
     Raises:
         InputError: the data or a card is not what the run was started with.
@@ -82,8 +95,12 @@ def open_workplace(
     if space.card.recipe_hash(arguments.recipe) != arguments.recipe_hash:
         raise InputError(f"the card of {arguments.space!r} is not the one of run {run.name!r}")
     recipe = space.card.recipe(arguments.recipe)
-    task = build_task(space.card, recipe, dataset, arguments.protocol)
+    task = build_task(space.card, recipe, dataset, arguments.protocol, _say, verify=verify)
     return Workplace(run, space, task.to(torch.device(device)))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def cost_of(job: Job, run: Run, space: Space) -> Cost:
@@ -95,6 +112,7 @@ def cost_of(job: Job, run: Run, space: Space) -> Cost:
         classes=len(data.classes),
         joints=data.joints,
         bodies=data.bodies,
+        channels=data.channels,
     )
 
 
@@ -235,6 +253,8 @@ class Worker:
         if isinstance(result, Exception):
             self._writer.append(row)
         else:
+            if self.assignment.keep_scores:
+                write_scores(place.run.scores_path(job.key), result.scores)
             self._writer.append(
                 {**row, **schema.measured_columns(result)},
                 schema.curve_json(result.curve),
@@ -253,9 +273,10 @@ class Worker:
             arguments = self._run.arguments
             self._place = open_workplace(
                 self._run,
-                load_space(arguments.space),
+                load_space(arguments.space, arguments.modality),
                 load_dataset(arguments.dataset),
                 self.assignment.device,
+                verify=False,
             )
         return self._place
 

@@ -6,25 +6,85 @@ has a reader. Nothing here opens data.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated
+import re
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from nas_skeleton.cards import Card, load_card
+from nas_skeleton.cards import Card, card_folders, check_card, read_card
 from nas_skeleton.errors import InputError
-from nas_skeleton.skeletons.layouts import LAYOUTS
-from nas_skeleton.skeletons.readers import READERS
+from nas_skeleton.skeletons.layouts import LAYOUTS, Layout, get_layout
+from nas_skeleton.skeletons.readers import READERS, get_reader
+from nas_skeleton.skeletons.steps import AnyStep
 
-STEPS: dict[str, int] = {}
-"""Cleaning steps a card may name, with their versions: none yet, clips are stored as they are."""
+PARTS = ("train", "valid", "test")
+_RANGE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
+_MOST_IN_RANGE = 1_000_000
+
+
+def _expanded(values: Any) -> Any:
+    """Numbers, where "3-6" stands for 3, 4, 5, 6."""
+    if not isinstance(values, list | tuple):
+        return values
+    expanded: list[Any] = []
+    for value in values:
+        match = _RANGE.fullmatch(value) if isinstance(value, str) else None
+        if not match:
+            expanded.append(value)
+            continue
+        first, last = int(match[1]), int(match[2])
+        if not first <= last < first + _MOST_IN_RANGE:
+            raise ValueError(f"{value!r} is no range like '1-40'")
+        expanded += range(first, last + 1)
+    return tuple(expanded)
+
+
+def _numbered(classes: Any) -> Any:
+    """Class names; a number of classes without names gets "class 1" and so on."""
+    if isinstance(classes, int) and 2 <= classes < 2**15:
+        return tuple(f"class {number}" for number in range(1, classes + 1))
+    return classes
+
 
 # TOML has arrays only; a strict model would not take one for a tuple. The items stay strict.
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[tuple[Name, ...], Field(strict=False)]
-Subject = Annotated[int, Field(ge=0, lt=2**31)]
-Subjects = Annotated[tuple[Subject, ...], Field(strict=False)]
+Number = Annotated[int, Field(ge=0, lt=2**31)]
+Numbers = Annotated[tuple[Number, ...], Field(strict=False), BeforeValidator(_expanded)]
+ClassName = Annotated[str, Field(pattern=r"\S")]
+Classes = Annotated[
+    tuple[ClassName, ...], Field(strict=False, min_length=2), BeforeValidator(_numbered)
+]
+Subjects = Annotated[
+    tuple[Number, ...], Field(strict=False, min_length=1), BeforeValidator(_expanded)
+]
 Count = Annotated[int, Field(ge=0)]
+Pair = Annotated[tuple[Name, Name], Field(strict=False)]
+Pairs = Annotated[tuple[Pair, ...], Field(strict=False)]
+Axes = Annotated[tuple[Literal["x", "y", "z", "score"], ...], Field(strict=False, min_length=2)]
+
+
+class Download(Card):
+    """A plain URL from which a raw file may be fetched, and what it must be then.
+
+    `file` is one of the names in `[raw] files`.
+    """
+
+    file: Name
+    url: Annotated[str, Field(pattern=r"^https://")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    bytes: Annotated[int, Field(gt=0)]
 
 
 class RawFiles(Card):
@@ -32,6 +92,55 @@ class RawFiles(Card):
 
     files: Annotated[tuple[Name, ...], Field(strict=False, min_length=1)]
     get: str
+    download: Download | None = None
+
+    @field_validator("files")
+    @classmethod
+    def _stay_in_the_folder(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise ValueError(f"{name!r} leaves the folder of the data set")
+        return names
+
+    @model_validator(mode="after")
+    def _download_is_looked_for(self) -> RawFiles:
+        if self.download and self.download.file not in self.files:
+            raise ValueError(f"download.file {self.download.file!r} is not among files")
+        return self
+
+
+class OwnLayout(Card):
+    """The joints of a data set whose skeleton has no name yet, see `layouts.Layout`.
+
+    Bones are pairs [child, parent] of joint names, left/right pairs are [left, right].
+    """
+
+    joints: Annotated[tuple[Name, ...], Field(strict=False, min_length=2)]
+    bones: Pairs
+    centre: Name
+    centring_joint: Name
+    left_right: Pairs = ()
+
+    def layout(self, name: str) -> Layout:
+        """The layout, under the data set's name.
+
+        Raises:
+            InputError: a joint that is not among `joints`, or bones that are no tree.
+        """
+
+        def index(joint: str) -> int:
+            if joint not in self.joints:
+                raise InputError(f"layout {name!r}: {joint!r} is not among its joints")
+            return self.joints.index(joint)
+
+        return Layout(
+            name=name,
+            joints=self.joints,
+            edges=tuple((index(child), index(parent)) for child, parent in self.bones),
+            centre=index(self.centre),
+            centring_joint=index(self.centring_joint),
+            left_right=tuple((index(left), index(right)) for left, right in self.left_right),
+        )
 
 
 class Expected(Card):
@@ -47,35 +156,63 @@ class Expected(Card):
 
 
 class Protocol(Card):
-    """A split by subjects. The clip counts, where given, are checked by `data check`."""
+    """A split by subjects, cameras, setups, or by lists that were published with the data.
 
-    train_subjects: Subjects
-    valid_subjects: Subjects
-    test_subjects: Subjects
+    What is for training and what for the test is said by two keys of one kind, such as
+    `train_cameras` and `test_cameras`. The clips to choose with are taken out of the training side:
+    those of `valid_subjects`, or of a share of its subjects (`valid_share`), or a list of their own
+    (`valid_lists`). The counts, where given, are checked by `data check`.
+    """
+
+    train_subjects: Numbers = ()
+    valid_subjects: Numbers = ()
+    test_subjects: Numbers = ()
+    train_cameras: Numbers = ()
+    test_cameras: Numbers = ()
+    train_setups: Numbers = ()
+    test_setups: Numbers = ()
+    train_lists: Names = ()
+    valid_lists: Names = ()
+    test_lists: Names = ()
+    valid_share: Annotated[float, Field(gt=0, lt=1)] | None = None
     note: str = ""
     train_clips: Count | None = None
     valid_clips: Count | None = None
     test_clips: Count | None = None
 
     @model_validator(mode="after")
-    def _parts_are_disjoint(self) -> Protocol:
-        subjects = [subject for part in self.parts().values() for subject in part]
-        twice = sorted({subject for subject in subjects if subjects.count(subject) > 1})
+    def _holds_together(self) -> Protocol:
+        kinds = [
+            kind for kind in KINDS if self._listed("train", kind) or self._listed("test", kind)
+        ]
+        if len(kinds) != 1:
+            raise ValueError(
+                "give train_ and test_ keys of exactly one kind: subjects, cameras, setups or lists"
+            )
+        [kind] = kinds
+        if not self._listed("train", kind) or not self._listed("test", kind):
+            raise ValueError(f"train_{kind} and test_{kind} must not be empty")
+        listed = [value for part in self.parts().values() for value in part]
+        twice = sorted({value for value in listed if listed.count(value) > 1}, key=str)
         if twice:
             raise ValueError(
-                f"subject {twice[0]} is listed twice; every subject is in one part only"
+                f"{kind[:-1]} {twice[0]} is listed twice; every {kind[:-1]} is in one part only"
             )
-        if not self.train_subjects or not self.test_subjects:
-            raise ValueError("train_subjects and test_subjects must not be empty")
+        ways = (self.valid_subjects, self.valid_lists, self.valid_share)
+        if sum(map(bool, ways)) > 1:
+            raise ValueError("give one of valid_subjects, valid_lists, valid_share, or none")
+        if self.valid_lists and kind != "lists":
+            raise ValueError("valid_lists goes with train_lists and test_lists")
         return self
 
-    def parts(self) -> dict[str, tuple[int, ...]]:
-        """Subjects of "train", "valid" and "test"; "valid" may be empty."""
-        return {
-            "train": self.train_subjects,
-            "valid": self.valid_subjects,
-            "test": self.test_subjects,
-        }
+    @property
+    def kind(self) -> str:
+        """What the split goes by: "subjects", "cameras", "setups" or "lists"."""
+        return next(kind for kind in KINDS if self._listed("train", kind))
+
+    def parts(self) -> dict[str, tuple[Any, ...]]:
+        """What is listed, of the protocol's kind, for "train", "valid" and "test"."""
+        return {part: self._listed(part, self.kind) for part in PARTS}
 
     def expected_clips(self) -> dict[str, int | None]:
         """Clips that "train", "valid" and "test" should have, None where the card is silent."""
@@ -85,11 +222,21 @@ class Protocol(Card):
             "test": self.test_clips,
         }
 
+    def _listed(self, part: str, kind: str) -> tuple[Any, ...]:
+        return getattr(self, f"{part}_{kind}", ())
+
+
+KINDS = ("subjects", "cameras", "setups", "lists")
+
 
 class DatasetCard(Card):
     """A data set: `datasets/NAME.toml`.
 
-    `bodies` is M, the number of bodies in every clip; `steps` are cleaning steps, in order.
+    `bodies` is M, the number of bodies in every prepared clip; `axes` the names of C; `steps` are
+    cleaning steps, in order. `subjects` may be left out where the data knows no persons.
+    `leave_out` names a text file beside the card with ids of clips that are to be passed over, one
+    a line.
+    `subset_of` is set by the program in a card that stands for some classes of another.
     """
 
     name: Name
@@ -98,43 +245,115 @@ class DatasetCard(Card):
     licence: str
     citation: str
     reader: str
-    layout: str
+    reader_options: dict[str, Any] = Field(default_factory=dict)
+    layout: Annotated[
+        Annotated[Name, Tag("name")] | Annotated[OwnLayout, Tag("table")],
+        Discriminator(lambda value: "name" if isinstance(value, str) else "table"),
+    ]
+    axes: Axes = ("x", "y", "z")
     bodies: Annotated[int, Field(gt=0)] = 1
     units: str
     frames_per_second: Annotated[float, Field(gt=0)]
-    classes: Annotated[tuple[Name, ...], Field(strict=False, min_length=2)]
-    subjects: Annotated[tuple[Subject, ...], Field(strict=False, min_length=1)]
-    steps: Names = ()
+    classes: Classes
+    subjects: Subjects | None = None
+    steps: Annotated[tuple[AnyStep, ...], Field(strict=False)] = ()
+    leave_out: Name | None = None
     raw: RawFiles | None = None
     expected: Expected = Expected()
     default_protocol: str
     protocols: dict[str, Protocol]
+    subset_of: Name | None = None
 
-    @field_validator("classes", "subjects")
+    @field_validator("classes", "subjects", "axes")
     @classmethod
-    def _differ(cls, values: tuple[int | str, ...]) -> tuple[int | str, ...]:
-        if len(set(values)) != len(values):
+    def _differ(cls, values: tuple[int | str, ...] | None) -> tuple[int | str, ...] | None:
+        if values is not None and len(set(values)) != len(values):
             raise ValueError("an entry stands there twice")
         return values
 
     @model_validator(mode="after")
-    def _names_are_known(self) -> DatasetCard:
-        known = {
-            "reader": ([self.reader], READERS),
-            "layout": ([self.layout], sorted(LAYOUTS)),
-            "step": (self.steps, sorted(STEPS)),
-            "default_protocol": ([self.default_protocol], sorted(self.protocols)),
+    def _holds_together(self) -> DatasetCard:
+        known: dict[str, tuple[str, Sequence[str]]] = {
+            "reader": (self.reader, READERS),
+            "default_protocol": (self.default_protocol, sorted(self.protocols)),
         }
-        for key, (names, choices) in known.items():
-            for name in names:
-                if name not in choices:
-                    raise ValueError(f"unknown {key} {name!r}: known are {_listed(choices)}")
-        for name, protocol in self.protocols.items():
-            listed = {subject for part in protocol.parts().values() for subject in part}
-            strangers = sorted(listed - set(self.subjects))
-            if strangers:
-                raise ValueError(f"protocol {name!r}: subject {strangers[0]} is not in subjects")
+        if isinstance(self.layout, str):
+            known["layout"] = (self.layout, sorted(LAYOUTS))
+        for key, (name, choices) in known.items():
+            if name not in choices:
+                raise ValueError(f"unknown {key} {name!r}: known are {_listed(choices)}")
+        if self.subjects is not None:
+            for name, protocol in self.protocols.items():
+                strangers = sorted(
+                    {*protocol.train_subjects, *protocol.valid_subjects, *protocol.test_subjects}
+                    - set(self.subjects)
+                )
+                if strangers:
+                    raise ValueError(
+                        f"protocol {name!r}: subject {strangers[0]} is not in subjects"
+                    )
+        self._check_reader()
+        for step in self.steps:
+            fault = step.fault(self.skeleton, self.axes)
+            if fault:
+                raise ValueError(f"step {step.name!r}: {fault}")
         return self
+
+    def _check_reader(self) -> None:
+        try:
+            layout = self.skeleton.name
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        reader = get_reader(self.reader)
+        if reader.LAYOUTS and layout not in reader.LAYOUTS:
+            raise ValueError(
+                f"layout {layout!r} does not fit reader {self.reader!r}, whose files have the "
+                f"joints of {_listed(reader.LAYOUTS)}"
+            )
+        try:
+            self.checked_options()
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in ("reader_options", *first["loc"]))
+            unknown = first["type"] == "extra_forbidden"
+            raise ValueError(f"{key}: {'unknown key' if unknown else first['msg']}") from None
+
+    @cached_property
+    def skeleton(self) -> Layout:
+        """The layout of the joints.
+
+        Raises:
+            InputError: a layout of its own that does not hold together.
+        """
+        if isinstance(self.layout, str):
+            return get_layout(self.layout)
+        return self.layout.layout(self.name)
+
+    def checked_options(self) -> Any:
+        """`reader_options` as the reader's `Options`.
+
+        Raises:
+            ValidationError: they are not.
+        """
+        return get_reader(self.reader).Options.model_validate(self.reader_options)
+
+    def left_out_ids(self) -> frozenset[str]:
+        """The ids in the card's file `leave_out`; lines that begin with # are comments.
+
+        Raises:
+            InputError: the file is not there.
+        """
+        if self.leave_out is None:
+            return frozenset()
+        where = f"datasets/{self.name}.toml: leave_out"
+        if Path(self.leave_out).name != self.leave_out:
+            raise InputError(f"{where}: the name of a file beside the card")
+        for folder in card_folders("datasets"):
+            path = folder / self.leave_out
+            if path.is_file():
+                lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+                return frozenset(line.strip() for line in lines if line.strip() and line[0] != "#")
+        raise InputError(f"{where}: there is no file {self.leave_out!r}")
 
     def protocol(self, name: str | None = None) -> Protocol:
         """The protocol called `name`, by default the card's `default_protocol`.
@@ -151,16 +370,145 @@ class DatasetCard(Card):
         return self.protocols[name]
 
 
+Counts = dict[Literal["train_clips", "valid_clips", "test_clips"], Count]
+
+
+class SubsetCard(Card):
+    """Some classes of another data set: `datasets/NAME.toml` with `subset_of` and `classes`.
+
+    Everything but what stands here is as in the other card, whose prepared store it shares. Classes
+    are named in full or by their first word, such as "A001".
+    """
+
+    name: Name
+    title: Name
+    description: str
+    subset_of: Name
+    classes: Annotated[tuple[Name, ...], Field(strict=False, min_length=2)]
+    expected: Expected = Expected()
+    counts: dict[str, Counts] = Field(default_factory=dict)
+
+
+SEPARATOR, PLUS = ":", "+"
+
+
 def load_dataset_card(name: str) -> DatasetCard:
     """Read `datasets/NAME.toml`.
+
+    A card may be `like` another: what it does not say is as there. `NAME:CLASS+CLASS` stands for
+    those classes of data set NAME, as a card with `subset_of` does.
 
     Raises:
         InputError: no such card, or one that does not hold together (see `cards.load_card`).
     """
-    card = load_card("datasets", name, DatasetCard)
-    if card.name != name:
-        raise InputError(f"datasets/{name}.toml: name: must be {name!r} like the file")
-    return card
+    plain, given, wanted = name.partition(SEPARATOR)
+    content, path = _content(plain)
+    if "subset_of" in content:
+        subset = check_card(content, path, SubsetCard)
+        try:
+            whole = load_dataset_card(subset.subset_of)
+        except InputError as error:
+            raise InputError(f"{path}: subset_of: {error}") from None
+        if whole.subset_of:
+            raise InputError(f"{path}: subset_of: {whole.name!r} is itself a subset")
+        card = _restricted(whole, subset.classes, f"{path}: classes").model_copy(
+            update={
+                "name": subset.name,
+                "title": subset.title,
+                "description": subset.description,
+                "expected": subset.expected,
+                "protocols": _counted(whole, subset, f"{path}: counts"),
+            }
+        )
+    else:
+        card = check_card(content, path, DatasetCard)
+        if card.subset_of:
+            raise InputError(f"{path}: subset_of: goes with classes alone")
+    if card.name != plain:
+        raise InputError(f"datasets/{plain}.toml: name: must be {plain!r} like the file")
+    if not given:
+        return card
+    if card.subset_of:
+        raise InputError(f"data set {name!r}: {plain!r} is itself a subset of {card.subset_of!r}")
+    return _restricted(card, tuple(wanted.split(PLUS)), f"data set {name!r}")
+
+
+def _content(name: str, seen: tuple[str, ...] = ()) -> tuple[dict[str, Any], Path]:
+    """What a card says, with the keys of the card that it is `like` where it does not say them."""
+    content, path = read_card("datasets", name)
+    if "like" not in content:
+        return content, path
+    other = content.pop("like")
+    if not isinstance(other, str) or other in (*seen, name):
+        raise InputError(f"{path}: like: must be the name of another card, and not go in a circle")
+    try:
+        return {**_content(other, (*seen, name))[0], **content}, path
+    except InputError as error:
+        raise InputError(f"{path}: like: {error}") from None
+
+
+def whole_card(card: DatasetCard) -> DatasetCard:
+    """The card whose prepared store a data set uses: its own, or that of which it is a subset."""
+    return load_dataset_card(card.subset_of) if card.subset_of else card
+
+
+def _restricted(card: DatasetCard, wanted: tuple[str, ...], where: str) -> DatasetCard:
+    """The card with only the wanted classes, in the order of the whole card."""
+    chosen = {_class_index(card, name, where) for name in wanted}
+    if len(chosen) != len(wanted) or len(chosen) < 2:
+        raise InputError(f"{where}: name at least two different classes")
+    classes = tuple(card.classes[index] for index in sorted(chosen))
+    return card.model_copy(
+        update={
+            "name": card.name + SEPARATOR + PLUS.join(_short_name(card, name) for name in classes),
+            "title": f"{card.title}, {len(classes)} of {len(card.classes)} classes",
+            "subset_of": card.name,
+            "classes": classes,
+            "expected": Expected(),
+            "protocols": {name: _uncounted(p) for name, p in card.protocols.items()},
+        }
+    )
+
+
+def _class_index(card: DatasetCard, wanted: str, where: str) -> int:
+    found = [
+        index
+        for index, name in enumerate(card.classes)
+        if wanted in (name, _short_name(card, name))
+    ]
+    if len(found) != 1:
+        raise InputError(
+            f"{where}: no class {wanted!r} in {card.name!r}; classes are {_some(card)}"
+        )
+    return found[0]
+
+
+def _short_name(card: DatasetCard, name: str) -> str:
+    """A class's first word where no other begins with it, else its name without spaces."""
+    words = [other.split()[0] for other in card.classes]
+    first = name.split()[0]
+    return first if words.count(first) == 1 else "_".join(name.split())
+
+
+def _some(card: DatasetCard) -> str:
+    names = [_short_name(card, name) for name in card.classes]
+    return _listed(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+
+def _uncounted(protocol: Protocol) -> Protocol:
+    return protocol.model_copy(update={f"{part}_clips": None for part in PARTS})
+
+
+def _counted(whole: DatasetCard, subset: SubsetCard, where: str) -> dict[str, Protocol]:
+    unknown = sorted(set(subset.counts) - set(whole.protocols))
+    if unknown:
+        raise InputError(f"{where}: {whole.name!r} has no protocol {unknown[0]!r}")
+    return {
+        name: _uncounted(protocol).model_copy(
+            update={str(key): count for key, count in subset.counts.get(name, {}).items()}
+        )
+        for name, protocol in whole.protocols.items()
+    }
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -33,6 +33,7 @@ def check_dataset(dataset: Dataset) -> Iterator[Finding]:
     yield _subjects(dataset)
     yield _coordinates(dataset)
     yield _frames(dataset)
+    yield _left_out(dataset)
     for name in dataset.card.protocols:
         yield _protocol(dataset, name)
 
@@ -52,10 +53,14 @@ def _count(dataset: Dataset) -> Finding:
 
 
 def _missing(dataset: Dataset) -> Finding:
-    complete = get_reader(dataset.card.reader).complete_ids(dataset.card)
+    if dataset.card.subset_of:
+        return Finding("missing", True, f"check the whole, {dataset.card.subset_of}")
+    complete = list(get_reader(dataset.card.reader).complete_ids(dataset.card))
     present = set(dataset.ids)
     absent = [clip for clip in complete if clip not in present]
     known = dataset.card.expected.missing
+    if not complete:
+        return Finding("missing", True, "the format does not tell which clips there should be")
     if known is None:
         return Finding("missing", True, f"{len(absent)}; the card does not say which are to be")
     lost = [clip for clip in absent if clip not in known]
@@ -79,23 +84,35 @@ def _classes(dataset: Dataset) -> Finding:
 
 
 def _subjects(dataset: Dataset) -> Finding:
-    found, wanted = sorted(set(dataset.subjects.tolist())), sorted(dataset.card.subjects)
+    found = sorted(set(dataset.subjects.tolist()))
+    wanted = found if dataset.card.subjects is None else sorted(dataset.card.subjects)
+    if dataset.card.subset_of and set(found) <= set(wanted):  # not everybody does everything
+        return Finding("subjects", True, f"{len(found)} of {len(wanted)}")
     if found == wanted:
         return Finding("subjects", True, f"{len(found)}")
     return Finding("subjects", False, f"{found}, the card has {wanted}")
 
 
 def _coordinates(dataset: Dataset) -> Finding:
-    bad = [
-        clip for index, clip in enumerate(dataset.ids) if not np.isfinite(dataset.clip(index)).all()
-    ]
     header = dataset.header
+    bad = []
+    least, most = np.full(header.channels, np.inf), np.full(header.channels, -np.inf)
+    for index, clip in enumerate(dataset.ids):
+        values = dataset.clip(index)
+        if not np.isfinite(values).all():
+            bad.append(clip)
+        least = np.fmin(least, values.min(axis=(1, 2, 3)))
+        most = np.fmax(most, values.max(axis=(1, 2, 3)))
     shape = f"({header.channels}, T, {header.joints}, {header.bodies})"
     if bad:
         return Finding("coordinates", False, f"NaN or infinite in {_some(bad)}")
     if header.joints != len(dataset.layout.joints):
         return Finding("coordinates", False, f"{shape} does not fit layout {dataset.layout.name}")
-    return Finding("coordinates", True, f"all finite, {shape} in {header.units}")
+    ranges = ", ".join(
+        f"{axis} {low:.3g} to {high:.3g}"
+        for axis, low, high in zip(dataset.axes, least, most, strict=True)
+    )
+    return Finding("coordinates", True, f"all finite, {shape}: {ranges} ({header.units})")
 
 
 def _frames(dataset: Dataset) -> Finding:
@@ -107,6 +124,15 @@ def _frames(dataset: Dataset) -> Finding:
     if shortest < least or longest > most:
         return Finding("frames", False, f"{found}, expected {least} to {most}")
     return Finding("frames", True, found)
+
+
+def _left_out(dataset: Dataset) -> Finding:
+    left_out = dataset.header.left_out
+    if not left_out:
+        return Finding("left out", True, "nothing")
+    first = f"{left_out[0].source}: {left_out[0].reason}"
+    more = f" and {len(left_out) - 1} more" if len(left_out) > 1 else ""
+    return Finding("left out", True, f"{len(left_out)} on your word (--skip-bad): {first}{more}")
 
 
 def _protocol(dataset: Dataset, name: str) -> Finding:

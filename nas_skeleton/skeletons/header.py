@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from nas_skeleton.skeletons.card import STEPS, DatasetCard
-from nas_skeleton.skeletons.layouts import get_layout
+from nas_skeleton.skeletons.card import DatasetCard
 from nas_skeleton.skeletons.readers import get_reader
 
 SCHEMA: Final = 1
@@ -30,10 +30,18 @@ class _Part(BaseModel):
 
 
 class Versioned(_Part):
-    """A reader or cleaning step that the clips went through."""
+    """A reader or cleaning step that the clips went through, with what the card said of it."""
 
     name: str
     version: int
+    options: dict[str, Any] = {}
+
+
+class Fault(_Part):
+    """A raw file, or one clip of it, that could not be used, and why."""
+
+    source: str
+    reason: str
 
 
 class ClipEntry(_Part):
@@ -49,13 +57,17 @@ class ClipEntry(_Part):
     offset: Count
     source: str
     digest: str
+    group: str = ""
+    lists: list[str] = []
 
 
 class Header(_Part):
     """Everything about a prepared data set but the coordinates.
 
     The array holds the clips one after the other, each float32 `(channels, length, joints, bodies)`
-    in C order. `raw` is where they were read, on the machine that did it.
+    in C order. `channel_names` are the names of C. `raw` is where they were read, on the machine
+    that did it, and `raw_state` tells whether those files changed since (`writing.raw_state`);
+    `left_out` is what was wrong with files that were passed over on the user's word.
     """
 
     schema_version: Literal[1]
@@ -69,10 +81,13 @@ class Header(_Part):
     dtype: Literal["<f4"]
     axes: Literal["C,T,V,M"]
     channels: Positive
+    channel_names: list[str] = ["x", "y", "z"]
     joints: Positive
     bodies: Positive
     raw: str | None
+    raw_state: str = ""
     content_sha256: str
+    left_out: list[Fault] = []
     clips: Annotated[list[ClipEntry], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -101,7 +116,7 @@ class Header(_Part):
     def write(self, path: Path) -> None:
         """Write as JSON, one line per clip."""
         head = json.dumps(self.model_dump(exclude={"clips"}), indent=1).removesuffix("\n}")
-        clips = ",\n".join(clip.model_dump_json() for clip in self.clips)
+        clips = ",\n".join(clip.model_dump_json(exclude_defaults=True) for clip in self.clips)
         path.write_text(f'{head},\n "clips": [\n{clips}\n]\n}}\n', encoding="utf-8")
 
     @classmethod
@@ -121,28 +136,61 @@ class Header(_Part):
 
 
 def steps_of(card: DatasetCard) -> list[Versioned]:
-    """The card's cleaning steps with the versions this program has."""
-    return [Versioned(name=step, version=STEPS[step]) for step in card.steps]
+    """The card's cleaning steps, the versions this program has, and options that were given."""
+    return [
+        Versioned(
+            name=step.name,
+            version=step.version,
+            options=step.model_dump(mode="json", exclude_defaults=True, exclude={"name"}),
+        )
+        for step in card.steps
+    ]
 
 
-def fingerprint(card: DatasetCard, clips: list[tuple[str, str]]) -> str:
+def reader_of(card: DatasetCard) -> Versioned:
+    """The card's reader, its version and the options that were given."""
+    options = card.checked_options().model_dump(mode="json", exclude_defaults=True)
+    version = get_reader(card.reader).VERSION
+    return Versioned(name=card.reader, version=version, options=options)
+
+
+def recipe_of(card: DatasetCard) -> dict[str, Any]:
+    """All of a card that decides what clips become, whatever the raw files are.
+
+    What came later than the first fingerprints is left out where a card does not use it, so that
+    they stay valid.
+    """
+    parts: dict[str, Any] = {
+        "reader": _listed(reader_of(card)),
+        "layout": asdict(card.skeleton),
+        "classes": card.classes,
+        "bodies": card.bodies,
+        "steps": [_listed(step) for step in steps_of(card)],
+    }
+    if card.axes != ("x", "y", "z"):
+        parts["axes"] = card.axes
+    if card.steps:  # some resample to it
+        parts["frames_per_second"] = card.frames_per_second
+    if card.leave_out:
+        parts["leave_out"] = sorted(card.left_out_ids())
+    return parts
+
+
+def fingerprint(card: DatasetCard, clips: Iterable[tuple[str, str]]) -> str:
     """SHA-256, in hex, of all that decides what the prepared clips are.
 
-    That is: reader and its version, layout, classes, cleaning steps and their versions, and id and
-    content digest of every raw clip in the order of the store. Paths, times and the machine do not
-    matter; a zip and a folder with the same files agree.
+    That is: reader, layout, classes, cleaning steps, with versions and options, and id and content
+    digest of every raw clip in the order of the store. Paths, times and the machine do not matter;
+    a zip and a folder with the same files agree.
 
     Args:
         card: card of the data set.
         clips: (id, digest) of every clip.
     """
-    parts = {
-        "reader": [card.reader, get_reader(card.reader).VERSION],
-        "layout": asdict(get_layout(card.layout)),
-        "classes": card.classes,
-        "bodies": card.bodies,
-        "steps": [[step.name, step.version] for step in steps_of(card)],
-        "clips": clips,
-    }
+    parts = {**recipe_of(card), "clips": list(clips)}
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _listed(part: Versioned) -> list[Any]:
+    return [part.name, part.version, *([part.options] if part.options else [])]

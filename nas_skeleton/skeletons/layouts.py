@@ -154,7 +154,152 @@ NTU = Layout(
 )
 """Kinect v2, 25 joints, as in NTU RGB+D; the bones are those of ST-GCN's published code."""
 
-LAYOUTS = {layout.name: layout for layout in (UTDMHAD, NTU)}
+NWUCLA = Layout(
+    name="nwucla",
+    joints=(
+        "hip centre",
+        "spine",
+        "shoulder centre",
+        "head",
+        "left shoulder",
+        "left elbow",
+        "left wrist",
+        "left hand",
+        "right shoulder",
+        "right elbow",
+        "right wrist",
+        "right hand",
+        "left hip",
+        "left knee",
+        "left ankle",
+        "left foot",
+        "right hip",
+        "right knee",
+        "right ankle",
+        "right foot",
+    ),
+    edges=(
+        *((0, 1), (1, 2), (3, 2)),
+        *((4, 2), (5, 4), (6, 5), (7, 6)),
+        *((8, 2), (9, 8), (10, 9), (11, 10)),
+        *((12, 0), (13, 12), (14, 13), (15, 14)),
+        *((16, 0), (17, 16), (18, 17), (19, 18)),
+    ),
+    centre=2,
+    centring_joint=1,
+    left_right=((4, 8), (5, 9), (6, 10), (7, 11), (12, 16), (13, 17), (14, 18), (15, 19)),
+)
+"""Kinect v1, 20 joints in the order of Microsoft's SDK, as in NW-UCLA; not that of UTD-MHAD."""
+
+COCO17 = Layout(
+    name="coco17",
+    joints=(
+        "nose",
+        "left eye",
+        "right eye",
+        "left ear",
+        "right ear",
+        "left shoulder",
+        "right shoulder",
+        "left elbow",
+        "right elbow",
+        "left wrist",
+        "right wrist",
+        "left hip",
+        "right hip",
+        "left knee",
+        "right knee",
+        "left ankle",
+        "right ankle",
+    ),
+    edges=(
+        *((1, 0), (2, 0), (3, 1), (4, 2), (5, 0), (6, 0)),
+        *((7, 5), (9, 7), (8, 6), (10, 8)),
+        *((11, 5), (13, 11), (15, 13), (12, 6), (14, 12), (16, 14)),
+    ),
+    centre=0,
+    centring_joint=0,
+    left_right=((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16)),
+)
+"""The 17 key points of COCO, as found by HRNet; the bones are those of PYSKL's published code."""
+
+OPENPOSE18 = Layout(
+    name="openpose18",
+    joints=(
+        "nose",
+        "neck",
+        "right shoulder",
+        "right elbow",
+        "right wrist",
+        "left shoulder",
+        "left elbow",
+        "left wrist",
+        "right hip",
+        "right knee",
+        "right ankle",
+        "left hip",
+        "left knee",
+        "left ankle",
+        "right eye",
+        "left eye",
+        "right ear",
+        "left ear",
+    ),
+    edges=(
+        *((4, 3), (3, 2), (7, 6), (6, 5), (13, 12), (12, 11), (10, 9), (9, 8), (11, 5), (8, 2)),
+        *((5, 1), (2, 1), (0, 1), (15, 0), (14, 0), (17, 15), (16, 14)),
+    ),
+    centre=1,
+    centring_joint=1,
+    left_right=((5, 2), (6, 3), (7, 4), (11, 8), (12, 9), (13, 10), (15, 14), (17, 16)),
+)
+"""OpenPose's COCO model, 18 joints, as in Kinetics-skeleton; the bones are those of ST-GCN."""
+
+BODY25 = Layout(
+    name="body25",
+    joints=(
+        "nose",
+        "neck",
+        "right shoulder",
+        "right elbow",
+        "right wrist",
+        "left shoulder",
+        "left elbow",
+        "left wrist",
+        "middle hip",
+        "right hip",
+        "right knee",
+        "right ankle",
+        "left hip",
+        "left knee",
+        "left ankle",
+        "right eye",
+        "left eye",
+        "right ear",
+        "left ear",
+        "left big toe",
+        "left small toe",
+        "left heel",
+        "right big toe",
+        "right small toe",
+        "right heel",
+    ),
+    edges=(
+        *((0, 1), (2, 1), (3, 2), (4, 3), (5, 1), (6, 5), (7, 6), (8, 1)),
+        *((9, 8), (10, 9), (11, 10), (22, 11), (23, 22), (24, 11)),
+        *((12, 8), (13, 12), (14, 13), (19, 14), (20, 19), (21, 14)),
+        *((15, 0), (16, 0), (17, 15), (18, 16)),
+    ),
+    centre=1,
+    centring_joint=1,
+    left_right=(
+        *((5, 2), (6, 3), (7, 4), (12, 9), (13, 10), (14, 11)),
+        *((16, 15), (18, 17), (19, 22), (20, 23), (21, 24)),
+    ),
+)
+"""OpenPose's BODY_25. It has as many joints as `NTU`, and other ones."""
+
+LAYOUTS = {layout.name: layout for layout in (UTDMHAD, NTU, NWUCLA, COCO17, OPENPOSE18, BODY25)}
 
 
 def get_layout(name: str) -> Layout:

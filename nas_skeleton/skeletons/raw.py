@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from nas_skeleton.errors import InputError
-from nas_skeleton.skeletons.card import DatasetCard
+from nas_skeleton.skeletons.card import DatasetCard, Download
 
 ENVIRONMENT = "NAS_SKELETON_DATA"
 """Environment variable with a folder of raw data sets, one folder per data set or all in one."""
@@ -32,6 +32,22 @@ def find_raw(card: DatasetCard, given: Path | None = None) -> Path:
         if found:
             return found
     raise InputError(_nowhere(card))
+
+
+def download_of(card: DatasetCard) -> tuple[Download, Path]:
+    """What may be downloaded for a data set, and the file to write it to.
+
+    Raises:
+        InputError: nothing: its licence asks people to get it themselves; the message says where.
+    """
+    if card.raw is None:
+        raise InputError(f"data set {card.name!r} is generated; there is nothing to download")
+    if card.raw.download is None:
+        raise InputError(
+            f"data set {card.name!r} cannot be downloaded by a program; get it from "
+            f"{card.raw.get}, and put {' or '.join(card.raw.files)} into datasets/{card.name}/"
+        )
+    return card.raw.download, Path("datasets", card.name, card.raw.download.file)
 
 
 def is_found(card: DatasetCard) -> bool:

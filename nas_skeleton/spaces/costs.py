@@ -85,9 +85,9 @@ def taps_inside(kernel: int, size: int, stride: int = 1) -> int:
     return sum(min(at + half, size - 1) - max(at - half, 0) + 1 for at in range(0, size, stride))
 
 
-def image_stem_cost(channels: int, height: int, width: int) -> Cost:
-    """NAS-Bench-201's stem: a 3x3 convolution from 3 channels, without bias, and batch norm."""
-    return conv_norm_cost(3, channels, 3, height, width)
+def image_stem_cost(channels: int, height: int, width: int, *, in_channels: int = 3) -> Cost:
+    """NAS-Bench-201's stem: a 3x3 convolution from `in_channels`, no bias, and batch norm."""
+    return conv_norm_cost(in_channels, channels, 3, height, width)
 
 
 def network_cost(
@@ -154,9 +154,10 @@ def stgcn_stem_cost(
     blocks: int,
     temporal_kernel: int,
     data_features: int,
+    in_channels: int = 3,
     subsets: int = 3,
 ) -> Cost:
-    """Batch norm of `data_features` coordinates, then ST-GCN blocks of `channels`.
+    """Batch norm of `data_features` coordinates, then ST-GCN blocks from `in_channels`.
 
     A block: 1x1 convolution to `subsets` times the channels with bias, the sum over joints with the
     learnable edge importance (counted densely, as the published code computes it), batch norm,
@@ -165,7 +166,7 @@ def stgcn_stem_cost(
     total = Cost(2 * data_features, 0)
     size = frames * joints
     for block in range(blocks):
-        width = 3 if block == 0 else channels
+        width = in_channels if block == 0 else channels
         project, temporal = subsets * channels * width, channels * channels * temporal_kernel
         total += Cost(
             project + subsets * channels + subsets * joints**2 + 4 * channels + temporal + channels,

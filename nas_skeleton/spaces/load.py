@@ -28,25 +28,43 @@ class Space(CellSpace):
             return self.index(arch)
         return self.check_index(int(arch))
 
+    def with_modality(self, modality: str) -> Space:
+        """The space whose networks see these modalities, joined by "+"; itself if empty.
+
+        Raises:
+            InputError: as `SpaceCard.with_modalities`.
+        """
+        return Space(self.card.with_modalities(modality.split("+"))) if modality else self
+
     def cost(
-        self, index: int, recipe: Recipe, *, classes: int, joints: int, bodies: int = 1
+        self,
+        index: int,
+        recipe: Recipe,
+        *,
+        classes: int,
+        joints: int,
+        bodies: int = 1,
+        channels: int = 3,
     ) -> Cost:
         """Parameters and MACs per clip of the candidate, with dead edges as NAS-Bench-201 counts.
+
+        `channels` is C of the clips as the network sees them, `Input.channels`.
 
         Raises:
             InputError: no such architecture.
         """
         stem_card = self.card.stem
         if isinstance(stem_card, ImageStem):
-            stem = image_stem_cost(recipe.channels, recipe.frames, joints)
+            stem = image_stem_cost(recipe.channels, recipe.frames, joints, in_channels=channels)
         else:
             stem = stgcn_stem_cost(
                 recipe.channels,
                 recipe.frames,
                 joints,
                 blocks=stem_card.blocks,
-                data_features=3 * (joints if stem_card.data_norm == "joints" else 1),
+                data_features=channels * (joints if stem_card.data_norm == "joints" else 1),
                 temporal_kernel=stem_card.temporal_kernel,
+                in_channels=channels,
             )
         return network_cost(
             self.cell(index),
@@ -61,10 +79,12 @@ class Space(CellSpace):
         )
 
 
-def load_space(name: str) -> Space:
+def load_space(name: str, modality: str = "") -> Space:
     """The space of the card `search_spaces/NAME.toml`.
 
+    `modality`, where not empty, replaces the modalities of the card; several are joined by "+".
+
     Raises:
-        InputError: no such card, or a mistake in it.
+        InputError: no such card, a mistake in it, or a modality that it cannot have.
     """
-    return Space(load_space_card(name))
+    return Space(load_space_card(name)).with_modality(modality)

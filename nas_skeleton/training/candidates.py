@@ -1,8 +1,9 @@
 """What every engine is: some candidates trained side by side, one step of SGD after the other.
 
-The loop (`loop.py`) decides which clips, which learning rate and when to evaluate; an engine only
-computes. All engines speak of weights by the names of the lean network (`network.cell`) and
-exchange them as `State`, so that any of them can go on where another stopped.
+The loop (`loop.py`) fetches clips, sets the learning rate and says when to evaluate; an engine only
+computes and does not know where clips come from. All engines speak of weights by the names of the
+lean network (`network.cell`) and exchange them as `State`, so that any of them can go on where
+another stopped.
 """
 
 from __future__ import annotations
@@ -55,9 +56,10 @@ class Problem:
             cell,
             classes=self.task.classes,
             layout=self.task.layout,
+            in_channels=self.task.channels,
             plain=plain,
         )
-        return network.to(self.task.inputs.device, self.task.inputs.dtype)
+        return network.to(self.task.device, self.task.dtype)
 
     def initial_state(self, cell: Cell, seed: int) -> State:
         """The weights a training starts from; they depend on `seed` and parameters' names alone."""
@@ -90,21 +92,33 @@ class Candidates(ABC):
         """The learning rate of the steps to come, for all members."""
 
     @abstractmethod
-    def step(self, batches: Tensor) -> None:
+    def step(self, inputs: Tensor, labels: Tensor) -> None:
         """One step of SGD of every member on clips of its own.
 
+        The host need not wait for the step to end.
+
         Args:
-            batches: `(members, batch)` clip ids of the task, int64 on its device. The host need not
-                wait for the step to end.
+            inputs: `(members, batch, C, T, V, M)`, of the task's precision, on its device.
+            labels: `(members, batch)`, int64 on the same device.
         """
 
     @abstractmethod
-    def scores(self, ids: Tensor) -> Tensor:
-        """Class scores `(members, len(ids), classes)`, with batch norm's running statistics."""
+    def scores(self, inputs: Tensor) -> Tensor:
+        """Class scores `(members, batch, classes)`, with batch norm's running statistics.
+
+        Args:
+            inputs: `(batch, C, T, V, M)`, the same clips for all members.
+        """
 
     @abstractmethod
     def state(self, member: int) -> State:
         """A copy of the member's weights as they are after the last step."""
+
+
+def scores_of_clips(candidates: Candidates, task: Task, ids: Tensor) -> Tensor:
+    """Class scores `(members, len(ids), classes)` of the task's clips `ids`."""
+    every = [candidates.scores(inputs) for inputs in task.evaluation_batches(ids)]
+    return torch.cat(every, dim=1)
 
 
 def state_of(network: nn.Module) -> State:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nas_skeleton.network.initialise import derive_seed
 from nas_skeleton.spaces.card import Recipe
-from nas_skeleton.training.candidates import Candidates, State
+from nas_skeleton.training.candidates import Candidates, State, scores_of_clips
 from nas_skeleton.training.result import Accuracy, EpochRecord
 from nas_skeleton.training.task import Task
 
@@ -51,8 +51,9 @@ class Progress:
 class Member:
     """One training of a group.
 
-    `seed` decides the order of clips in every epoch. After the loop `scores` holds the class scores
-    of every split after the last epoch, or `diverged` says where the loss ceased to be finite.
+    `seed` decides the order of clips in every epoch, and what is drawn at random for each. After
+    the loop `scores` holds the class scores of every split after the last epoch, or `diverged` says
+    where the loss ceased to be finite.
     """
 
     seed: int
@@ -67,7 +68,7 @@ class Loop:
     Args:
         candidates: the members' networks on some engine.
         members: in the candidates' order.
-        task: inputs, labels and splits.
+        task: clips, labels and splits.
         recipe: epochs, batch size, learning rate and how often to evaluate.
         save: called with a member's index and state when a checkpoint is due.
         save_every_s: seconds between two checkpoints.
@@ -111,8 +112,10 @@ class Loop:
         while first.epoch < self.recipe.epochs and not all(m.diverged for m in self.members):
             rate = learning_rate(self.recipe, first.epoch)
             self.candidates.set_learning_rate(rate)
-            for batch in self._batches(first.epoch, clips)[first.step :]:
-                self.candidates.step(batch)
+            batches = self._batches(first.epoch, clips)
+            for step in range(first.step, len(batches)):
+                seeds = [clips_seed(member.seed, first.epoch, step) for member in self.members]
+                self.candidates.step(*self.task.training_batch(batches[step], seeds))
                 for member in self.members:
                     member.progress.step += 1
                 self._save_or_stop()
@@ -123,7 +126,7 @@ class Loop:
         """The epoch's batches, each `(members, batch)` clip ids on the task's device."""
         train = self.task.splits["train"].cpu()
         orders = [epoch_order(len(train), member.seed, epoch)[:clips] for member in self.members]
-        ids = torch.stack([train[order] for order in orders]).to(self.task.inputs.device)
+        ids = torch.stack([train[order] for order in orders]).to(self.task.device)
         return torch.split(ids, self.recipe.batch_size, dim=1)
 
     def _finish_epoch(self, rate: float, clips: int) -> None:
@@ -138,7 +141,10 @@ class Loop:
         last = epoch == self.recipe.epochs
         if epoch % self.recipe.evaluate_every and not last:
             return
-        scores = {split: self.candidates.scores(ids) for split, ids in self.task.splits.items()}
+        scores = {
+            split: scores_of_clips(self.candidates, self.task, ids)
+            for split, ids in self.task.splits.items()
+        }
         for index, member in enumerate(self.members):
             if not all(values[index].isfinite().all() for values in scores.values()):
                 member.diverged = member.diverged or f"scores are not finite in epoch {epoch}"
@@ -190,6 +196,11 @@ def epoch_order(clips: int, seed: int, epoch: int) -> Tensor:
     """The order of `clips` training clips in `epoch`, from the training's seed alone."""
     generator = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
     return torch.randperm(clips, generator=generator)
+
+
+def clips_seed(seed: int, epoch: int, step: int) -> int:
+    """The seed of what a training with `seed` draws for the clips of one batch."""
+    return derive_seed(seed, "clips", epoch, step)
 
 
 def measure(class_scores: Tensor, labels: Tensor) -> Accuracy:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,8 @@ class Measured:
     `train_time_s` is wall time, shared equally among trainings advanced together, and
     `peak_memory_bytes` that of all of them together. `engine` names
     all engines that trained it, joined by "+"; `fallback` says why it left the one it was meant
-    for, and is empty if it did not.
+    for, and is empty if it did not. `scores` are natural logarithms of class probabilities
+    `(clips, classes)` behind the predictions.
     """
 
     curve: list[EpochRecord]
@@ -53,6 +54,7 @@ class Measured:
     fallback: str
     device: str
     precision: str
+    scores: dict[str, NDArray[np.float16]] = field(default_factory=dict)
 
     @property
     def final(self) -> EpochRecord:

@@ -7,7 +7,7 @@ import time
 
 from nas_skeleton.network.initialise import derive_seed
 from nas_skeleton.spaces import Space
-from nas_skeleton.training.candidates import Problem
+from nas_skeleton.training.candidates import Problem, scores_of_clips
 from nas_skeleton.training.engines import EngineName, candidates_of
 from nas_skeleton.training.job import Job
 from nas_skeleton.training.loop import clips_per_epoch
@@ -34,20 +34,23 @@ def predict_seconds(
     state = problem.initial_state(cell, derive_seed(job.key))
     candidates = candidates_of(engine, problem, [cell] * side_by_side, [state] * side_by_side)
     candidates.set_learning_rate(0.0)  # costs the same, and a bad recipe does not diverge here
-    batch = task.splits["train"][: recipe.batch_size].expand(side_by_side, -1)
+    ids = task.splits["train"][: recipe.batch_size].expand(side_by_side, -1)
+    seeds = [derive_seed(job.key, member) for member in range(side_by_side)]
     for _ in range(WARM_UP):
-        candidates.step(batch)
+        candidates.step(*task.training_batch(ids, seeds))
     candidates.loss_sums.tolist()  # waits for the device
     started = time.perf_counter()
     for _ in range(TIMED):
-        candidates.step(batch)
+        candidates.step(*task.training_batch(ids, seeds))
     candidates.loss_sums.tolist()
     per_step = (time.perf_counter() - started) / TIMED
 
     clips = task.splits["train"][:EVALUATED]
-    candidates.scores(clips)  # the first pass in evaluation mode chooses its kernels
+    scores_of_clips(
+        candidates, task, clips
+    )  # the first pass in evaluation mode chooses its kernels
     started = time.perf_counter()
-    candidates.scores(clips).argmax().item()
+    scores_of_clips(candidates, task, clips).argmax().item()
     per_clip = (time.perf_counter() - started) / len(clips)
 
     per_epoch = clips_per_epoch(recipe, len(task.splits["train"]))

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from nas_skeleton.errors import InputError
 from nas_skeleton.network.initialise import derive_seed
@@ -32,6 +33,7 @@ from nas_skeleton.training.memory import PeakMemory, is_out_of_memory
 from nas_skeleton.training.result import Accuracy, EpochRecord, Measured
 from nas_skeleton.training.task import Task
 
+LEAST_LOG = -60_000.0  # near the least number of half precision
 LATENCY_RUNS = 5  # after one that warms up; more would cost more than it tells
 
 
@@ -208,7 +210,7 @@ class _Group:
     ) -> list[Measured | Diverged]:
         """Train together on `engine`; `trainings` stay as they were."""
         task = self.problem.task
-        peak = PeakMemory(task.inputs.device)
+        peak = PeakMemory(task.device)
         candidates = candidates_of(
             engine, self.problem, [t.cell for t in trainings], [t.state for t in trainings]
         )
@@ -242,27 +244,29 @@ class _Group:
         ]
 
     def _measured(self, cell: Cell, member: Member, peak_memory_bytes: int) -> Measured:
-        inputs = self.problem.task.inputs
         progress = member.progress
+        held_out = {
+            split: member.scores[split] for split in ("valid", "test") if split in member.scores
+        }
         return Measured(
             curve=progress.curve,
             predictions={
-                split: member.scores[split].argmax(dim=1).cpu().numpy().astype(np.int16)
-                for split in ("valid", "test")
-                if split in member.scores
+                split: scores.argmax(dim=1).cpu().numpy().astype(np.int16)
+                for split, scores in held_out.items()
             },
             train_time_s=progress.train_time_s,
             latency_s=latency(self.problem, cell),
             peak_memory_bytes=peak_memory_bytes,
             engine="+".join(progress.engines),
             fallback=progress.fallback,
-            device=device_name(inputs.device),
+            device=device_name(self.problem.task.device),
             precision=self._precision(),
+            scores={split: log_probabilities(scores) for split, scores in held_out.items()},
         )
 
     def _precision(self) -> str:
-        """The recipe's, or that of the inputs where a task in float64 asks for more."""
-        dtype = self.problem.task.inputs.dtype
+        """The recipe's, or that of the clips where a task in float64 asks for more."""
+        dtype = self.problem.task.dtype
         if dtype == torch.float32:
             return self.problem.recipe.precision
         return str(dtype).removeprefix("torch.")
@@ -303,6 +307,15 @@ def _unpack(saved: dict[str, Any], like: State) -> tuple[State, Progress]:
     return state, Progress(**values)
 
 
+def log_probabilities(scores: torch.Tensor) -> NDArray[np.float16]:
+    """Logarithms of the softmax of `(clips, classes)` scores, as they are kept.
+
+    Half precision is 0.1 % of a probability near certainty, and some per cent of one near 1e-7.
+    """
+    values = torch.log_softmax(scores.double(), dim=1)
+    return values.clamp(min=LEAST_LOG).cpu().numpy().astype(np.float16)
+
+
 @torch.inference_mode()
 def latency(problem: Problem, cell: Cell) -> float:
     """Median seconds of one forward pass of a single clip through the lean PyTorch network.
@@ -312,7 +325,7 @@ def latency(problem: Problem, cell: Cell) -> float:
     """
     arithmetic = Arithmetic(problem)
     network = problem.network(cell).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    clip = problem.task.inputs[:1]
+    [clip] = problem.task.evaluation_batches(torch.zeros(1, dtype=torch.int64))
     times = []
     for _ in range(LATENCY_RUNS + 1):
         started = time.perf_counter()

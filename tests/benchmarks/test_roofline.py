@@ -65,7 +65,7 @@ def test_arithmetic_of_the_graph_stem_by_hand():
     first = 1 * 3 * 7 * 4 + 2 * 3 * 6 * 2 * 4
     second = 2 * 2 * 7 * 4 + 3 * 2 * 6 * 2 * 4
     temporal = 3 * 2**2 * 10 * 3
-    assert roofline._stem_multiply_adds(card, 2, 4, 3) == first + second + 2 * temporal
+    assert roofline._stem_multiply_adds(card, 3, 2, 4, 3) == first + second + 2 * temporal
 
 
 def test_arithmetic_counts_live_edges_only():

@@ -6,7 +6,7 @@ import torch
 from nas_skeleton.benchmarks.thesis_loop import ClipImages, ThesisLoop, to_images
 from nas_skeleton.skeletons.store import load_dataset
 from nas_skeleton.spaces import load_space
-from nas_skeleton.training.candidates import Problem
+from nas_skeleton.training.candidates import Problem, Unsupported
 from nas_skeleton.training.task import build_task
 
 
@@ -35,3 +35,11 @@ def test_an_epoch_trains_on_training_clips_and_evaluates_all(workdir):
     assert loop.train(2) == 2
     assert loop.evaluate() == 861
     assert loop.evaluate(1) == 100
+
+
+def test_clips_that_are_no_pictures_take_no_part(workdir):
+    space, data = load_space("tiny", "joint+bone"), load_dataset("synthetic")
+    recipe = space.card.recipe()
+    task = build_task(space.card, recipe, data, "thesis")
+    with pytest.raises(Unsupported, match="3 channels, these clips 6"):
+        ThesisLoop(Problem(space.card, recipe, task), [space.cell(6111)], seed=1)

@@ -22,9 +22,15 @@ BIAS_CELLS = [i for i in range(2000) if Role.BIAS in roles(STGCN.cell(i))]
 DEAD_OUTPUT = [i for i in range(2000) if set(roles(STGCN.cell(i))) == {Role.DEAD}]
 
 
-def build(space, index, *, plain=False, layout=UTDMHAD, recipe=SMALL, classes=5, seed=1):
+def build(space, index, *, plain=False, in_channels=3, layout=UTDMHAD, recipe=SMALL, seed=1):
     network = candidate_network(
-        space.card, recipe, space.cell(index), classes=classes, layout=layout, plain=plain
+        space.card,
+        recipe,
+        space.cell(index),
+        classes=5,
+        layout=layout,
+        in_channels=in_channels,
+        plain=plain,
     ).double()
     initialise(network, seed)
     return network
@@ -168,10 +174,10 @@ def count_macs(network, clips):
 
 @pytest.mark.parametrize("space", [STGCN, IMAGE], ids=["stgcn", "image"])
 @pytest.mark.parametrize("index", [6111, 1462, 10])
-@pytest.mark.parametrize("bodies", [1, 2])
-def test_costs_on_paper_are_those_of_the_built_network(space, index, bodies):
-    network = build(space, index, plain=True)
-    clips = torch.randn(1, 3, SMALL.frames, 20, bodies, dtype=torch.float64)
-    cost = space.cost(index, SMALL, classes=5, joints=20, bodies=bodies)
+@pytest.mark.parametrize(("bodies", "channels"), [(1, 3), (2, 2), (1, 6)])
+def test_costs_on_paper_are_those_of_the_built_network(space, index, bodies, channels):
+    network = build(space, index, plain=True, in_channels=channels)
+    clips = torch.randn(1, channels, SMALL.frames, 20, bodies, dtype=torch.float64)
+    cost = space.cost(index, SMALL, classes=5, joints=20, bodies=bodies, channels=channels)
     assert cost.params == sum(parameter.numel() for parameter in network.parameters())
     assert cost.macs == count_macs(network, clips)

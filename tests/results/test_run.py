@@ -135,4 +135,5 @@ def test_no_coordinates_are_kept_in_a_run(folder):
         "joints",
         "bodies",
         "splits",
+        "channels",
     }

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import submitit
 
+from nas_skeleton.cores import CORES_OF_JOB, usable_cores
 from nas_skeleton.errors import InputError
 from nas_skeleton.scheduling import slurm
-from nas_skeleton.scheduling.campaign import CORES_OF_JOB, usable_cores
 from nas_skeleton.scheduling.shards import Shard
 from nas_skeleton.scheduling.slurm import SearchTask, Submission, parameters_of
 

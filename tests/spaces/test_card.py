@@ -1,8 +1,16 @@
+from itertools import product
+from typing import get_args
+
 import pytest
 from pydantic import ValidationError
 
+from nas_skeleton.errors import InputError
+from nas_skeleton.skeletons import inputs
+from nas_skeleton.skeletons import modalities as of_skeletons
+from nas_skeleton.skeletons.inputs import ENCODINGS, MOTIONS, SAMPLINGS
+from nas_skeleton.skeletons.layouts import UTDMHAD
 from nas_skeleton.spaces import load_space
-from nas_skeleton.spaces.card import Recipe
+from nas_skeleton.spaces.card import MODALITIES, Input, Recipe, SpaceCard
 
 # Tables are keyed by these: they change only when the shipped recipes do.
 HASHES = {
@@ -39,3 +47,121 @@ def test_recipes_are_float32_where_the_card_does_not_say():
 def test_unknown_precision_is_refused():
     with pytest.raises(ValidationError, match="precision"):
         with_precision("float16")
+
+
+# --- modalities, sampling, augmentation
+
+
+def hash_with(part, **values):
+    card = load_space("nb201").card
+    if part == "input":
+        chosen = Input.model_validate(card.input.model_dump() | values)
+        return card.model_copy(update={"input": chosen}).recipe_hash()
+    chosen = Recipe.model_validate(card.recipe().model_dump() | values)
+    return card.model_copy(update={"recipes": {"quick": chosen}}).recipe_hash()
+
+
+def test_every_key_of_the_input_and_of_augmentation_is_part_of_the_hash_unless_it_is_the_default():
+    unchanged = [
+        hash_with("input", modalities=["joint"], motion="before-sampling", sampling="linear"),
+        hash_with("recipe", mirror=0.0, rotation=0.0, scaling=0.0),
+    ]
+    assert set(unchanged) == {HASHES["nb201", "quick"]}
+    changed = [
+        hash_with("input", modalities=["bone"]),
+        hash_with("input", modalities=["joint", "bone"]),
+        hash_with("input", modalities=["bone", "joint"]),
+        hash_with("input", motion="after-sampling"),
+        hash_with("input", sampling="uniform"),
+        hash_with("recipe", mirror=0.5),
+        hash_with("recipe", rotation=0.3),
+        hash_with("recipe", scaling=0.2),
+    ]
+    assert len({*changed, *unchanged}) == len(changed) + 1
+
+
+def test_a_space_with_other_modalities_is_another_one_to_the_hash_and_the_same_to_the_card():
+    card = load_space("nb201").card
+    bone = load_space("nb201", "bone").card
+    assert bone.recipe_hash() == hash_with("input", modalities=["bone"])
+    assert bone.model_dump(exclude={"input"}) == card.model_dump(exclude={"input"})
+    assert load_space("nb201", "joint").card == load_space("nb201").card == card
+    assert load_space("nb201", "joint+bone-motion").card.input.modalities == (
+        "joint",
+        "bone-motion",
+    )
+
+
+@pytest.mark.parametrize(
+    ("modality", "message"),
+    [
+        ("bones", "unknown modality 'bones': known are joint, bone,"),
+        ("joint+", "unknown modality ''"),
+        ("bone+bone", "twice"),
+    ],
+)
+def test_a_modality_that_is_none_is_refused_in_one_line(modality, message):
+    with pytest.raises(InputError, match=message) as caught:
+        load_space("nb201", modality)
+    assert "\n" not in str(caught.value)
+
+
+def names(key):
+    """What a card may say of a key of its input."""
+    return get_args(Input.model_fields[key].annotation)
+
+
+def test_cards_know_the_inputs_that_skeletons_have_under_the_same_names():
+    assert MODALITIES == of_skeletons.MODALITIES
+    assert sorted(names("encoding")) == sorted(ENCODINGS)
+    assert sorted(names("motion")) == sorted(MOTIONS)
+    assert sorted(names("sampling")) == sorted(SAMPLINGS)
+
+
+class Recordings:
+    """What is asked of a data set before it is encoded."""
+
+    name, axes, channels, bodies = "made up", ("x", "y", "z"), 3, 2
+    layout = UTDMHAD
+
+    def __len__(self):
+        return 7
+
+
+def test_cards_refuse_the_inputs_that_skeletons_refuse_and_count_their_channels_alike():
+    choices = [("joint",), ("bone",), ("joint", "bone-motion"), ("bone", "bone"), ("speed",), ()]
+    for encoding, chosen, sampling in product(ENCODINGS, choices, SAMPLINGS):
+        way = inputs._Way(encoding, 8, chosen, "before-sampling", sampling)
+        values = {"encoding": encoding, "modalities": chosen, "sampling": sampling}
+        try:
+            way.check(Recordings())
+        except InputError:
+            with pytest.raises(ValidationError):
+                Input.model_validate(values)
+            continue
+        card = Input.model_validate(values)
+        _, channels, _, _, bodies = way.shape(Recordings())
+        assert (card.channels(3), card.bodies(2)) == (channels, bodies)
+
+
+def test_channels_of_the_input_follow_from_axes_and_modalities():
+    assert load_space("nb201").card.input.channels(2) == 2
+    assert load_space("nb201", "joint+bone").card.input.channels(3) == 6
+    assert load_space("nb201-image").card.input.channels(3) == 3
+
+
+@pytest.mark.parametrize(
+    "values", [{"modalities": ["bone"]}, {"motion": "after-sampling"}, {"sampling": "uniform"}]
+)
+def test_an_image_has_no_other_input_than_itself(values):
+    with pytest.raises(ValidationError, match="image"):
+        Input.model_validate({"encoding": "image", **values})
+    with pytest.raises(InputError, match="no other modality"):
+        load_space("nb201-image", "bone")
+
+
+def test_an_image_is_not_augmented():
+    content = load_space("nb201-image").card.model_dump()
+    content["recipes"]["quick"]["mirror"] = 0.5
+    with pytest.raises(ValidationError, match="not mirrored"):
+        SpaceCard.model_validate(content)

@@ -12,6 +12,7 @@ import torch
 from nas_skeleton.skeletons.store import load_dataset
 from nas_skeleton.spaces import load_space
 from nas_skeleton.training import checkpoint
+from nas_skeleton.training.clips import FixedClips
 from nas_skeleton.training.job import Job
 from nas_skeleton.training.loop import (
     Diverged,
@@ -135,9 +136,9 @@ def test_protocol_without_validation_set_chooses_no_epoch(workdir):
 
 def test_infinite_loss_ends_the_training_and_names_the_epoch(place):
     space, task, job = place
-    inputs = task.inputs.clone()
+    inputs = task.clips.inputs.clone()
     inputs[task.splits["train"][0]] = float("nan")
-    task = type(task)(inputs, task.labels, task.splits, task.classes, task.layout)
+    task = type(task)(FixedClips(inputs), task.labels, task.splits, task.classes, task.layout)
     with pytest.raises(Diverged, match="epoch 1"):
         train_job(job, space, task)
 

@@ -11,13 +11,14 @@ from nas_skeleton.spaces import load_space
 from nas_skeleton.training import checkpoint
 from nas_skeleton.training import train as training
 from nas_skeleton.training.candidates import Unsupported
+from nas_skeleton.training.clips import FixedClips
 from nas_skeleton.training.engines import candidates_of
 from nas_skeleton.training.engines.eager import Fast
 from nas_skeleton.training.job import Job
 from nas_skeleton.training.loop import Diverged, Stopped
 from nas_skeleton.training.result import Measured
 from nas_skeleton.training.task import Task, build_task
-from nas_skeleton.training.train import train_job, train_jobs
+from nas_skeleton.training.train import train_job, train_jobs, training_seed
 
 ARCHS = (6111, 9930, 1462, 5, 13550)
 BATCHES = 3  # in each of three epochs, the last batch of an epoch smaller than the others
@@ -35,7 +36,7 @@ class Place:
         data = load_dataset("synthetic")
         task = build_task(self.space.card, self.space.card.recipe(), data, "thesis")
         splits = {split: ids[:: len(ids) // 40][:40] for split, ids in task.splits.items()}
-        task = Task(task.inputs, task.labels, splits, task.classes, task.layout)
+        task = Task(task.clips, task.labels, splits, task.classes, task.layout)
         self.task = task.to(torch.device("cpu"), torch.float64)
         self.jobs = [
             Job("tiny", arch, data.name, data.fingerprint, "thesis", "tiny", "0" * 12, 777)
@@ -104,8 +105,8 @@ class Broken(Fast):
 
     cell = None
 
-    def step(self, batches):
-        super().step(batches)
+    def step(self, inputs, labels):
+        super().step(inputs, labels)
         for member, cell in enumerate(self.cells):
             if cell == self.cell:
                 self.loss_sums[member] = float("nan")
@@ -116,6 +117,31 @@ class Broken(Fast):
 
 
 # --- resuming
+
+
+@pytest.fixture(params=["uniform", "crop-resize", "linear"])
+def drawn(request, workdir):
+    """A place whose training clips are drawn at random, in frames, in augmentation or in both."""
+    card = workdir / "search_spaces/tiny.toml"
+    text = card.read_text().replace('frame"\n', f'frame"\nsampling = "{request.param}"\n')
+    augmentation = "" if request.param == "uniform" else "mirror = 0.5\nrotation = 0.3\n"
+    card.write_text(text.replace("evaluate_every", f"{augmentation}evaluate_every"))
+    return Place(workdir)
+
+
+def test_clips_drawn_at_random_are_the_same_after_a_stop_and_in_any_company(drawn):
+    together = drawn.train(*drawn.jobs[:2], engine="fast")
+    job, other = together
+    drawn.stop(job, after=4, engine="fast")
+    rest = drawn.alone(job, engine="fast", checkpoint_path=drawn.path)
+    assert same(rest, together[job])
+    assert together[job].final.train_loss != together[other].final.train_loss
+    seeds = [training_seed(job), training_seed(other)]
+    ids = drawn.task.splits["train"][:6]
+    first, second = (drawn.task.training_batch(ids[None], [seed])[0] for seed in seeds)
+    assert not torch.equal(first, second)
+    batches = [list(drawn.task.evaluation_batches(ids)) for _ in range(2)]
+    assert torch.equal(batches[0][0], batches[1][0])
 
 
 @pytest.mark.parametrize("engine", CPU_ENGINES)
@@ -248,7 +274,7 @@ def test_out_of_memory_halves_the_group_until_it_fits(place, monkeypatch):
 
 def test_out_of_memory_of_one_alone_goes_to_the_next_engine(place, monkeypatch):
     class Full(Fast):
-        def step(self, batches):
+        def step(self, inputs, labels):
             raise torch.OutOfMemoryError("no room")
 
     patch_engine(monkeypatch, Full)
@@ -271,10 +297,10 @@ def test_a_loss_that_is_no_number_is_tried_by_the_plain_network_alone_and_is_sai
 
 @pytest.mark.parametrize("engine", ["reference", "fast"])
 def test_what_the_plain_network_cannot_train_either_has_diverged(place, engine):
-    inputs = place.task.inputs.clone()
+    inputs = place.task.clips.inputs.clone()
     inputs[place.task.splits["train"][0]] = float("nan")
     task = place.task
-    place.task = Task(inputs, task.labels, task.splits, task.classes, task.layout)
+    place.task = Task(FixedClips(inputs), task.labels, task.splits, task.classes, task.layout)
     outcomes = place.train(*place.jobs[:2], engine=engine)
     assert [type(outcome) for outcome in outcomes.values()] == [Diverged] * 2
     reasons = [f"{name}: loss is nan in epoch 1" for name in dict.fromkeys((engine, "reference"))]

@@ -1,9 +1,9 @@
-"""One array of numbers out of a MATLAB `.mat` file, safe for files from anywhere.
+"""What a MATLAB `.mat` file holds, safe for files from anywhere.
 
-Only what skeleton data needs: real, dense, numeric variables of versions 5 to 7, which MATLAB has
-written by default since 1996 (MathWorks, "MAT-File Format"). scipy reads far more, but a single
-wrong byte can make it crash the whole process (seen with 1.17), and it allocates whatever a file
-promises. Tests hold this reader against scipy's on sound files.
+Only what skeleton data needs: arrays of real numbers and text, also in cells and structs, of
+versions 5 to 7, which MATLAB has written by default since 1996 (MathWorks, "MAT-File Format").
+scipy reads far more, but a single wrong byte can make it crash the whole process (seen with 1.17),
+and it allocates whatever a file promises. Tests hold this reader against scipy's on sound files.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +27,65 @@ _NUMBERS = {
 # fmt: on
 """Types of data elements and what they are to NumPy."""
 _NUMERIC_CLASSES = range(6, 16)  # double, single, and integers of 8 to 64 bits
-_OTHER_CLASSES = {1: "cell", 2: "struct", 3: "object", 4: "char", 5: "sparse"}
+_CELL, _STRUCT, _CHAR, _OPAQUE = 1, 2, 4, 17
+_OTHER_CLASSES = {
+    _CELL: "cell",
+    _STRUCT: "struct",
+    3: "object",
+    _CHAR: "char",
+    5: "sparse",
+    16: "a function",
+    _OPAQUE: "an object",
+}
 _LOGICAL, _COMPLEX = 1 << 9, 1 << 11
+_TEXT = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
+"""Types of data elements that hold text, and how it is written."""
+_DEEPEST = 8
+_MOST_VALUES, _MOST_FIELDS = 250_000, 1_000
+"""Values in all cells and structs of a file, and fields of a struct, that are made into objects: a
+kilobyte inflates to millions."""
+
+_NOTHING = np.zeros((0, 0))
+_NOTHING.flags.writeable = False
 
 ByteOrder = Literal["little", "big"]
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A variable of a kind that is not read, such as "sparse"."""
+
+    kind: str
+
+
+Value: TypeAlias = "NDArray[np.float64] | str | list[Value] | dict[str, Value] | Unread"
+"""Numbers in MATLAB's shape; a row of text; a cell, a struct array or rows of text, in MATLAB's
+order; one struct."""
+
+
+def read_variables(content: bytes, max_bytes: int) -> dict[str, Value]:
+    """All variables by name.
+
+    Args:
+        content: the whole file.
+        max_bytes: how much all compressed variables together may inflate to. What is in the file
+            may take twice as much, or twice as much as the file, once its numbers are float64.
+
+    Raises:
+        ValueError: damaged, of another version, too large, or two variables of one name; the text
+            is one line.
+    """
+    order = _byte_order(content)
+    room = _Room(_MOST_VALUES, 2 * max(max_bytes, len(content)))
+    found: dict[str, Value] = {}
+    for body in _matrices(memoryview(content)[_HEADER_BYTES:], order, max_bytes):
+        name = _name(body, order)
+        if name is None or not name.isprintable():
+            raise ValueError("damaged .mat file")
+        if name in found:
+            raise ValueError(f"more than one variable {name}")
+        found[name] = _value(body, order, name, room, depth=0)
+    return found
 
 
 def read_array(content: bytes, variable: str, max_bytes: int) -> NDArray[np.float64]:
@@ -111,24 +167,149 @@ def _inflated(packed: memoryview, max_bytes: int) -> memoryview:
 def _name(body: memoryview, order: ByteOrder) -> str | None:
     """A variable's name: its third element, after flags and dimensions."""
     parts = list(islice(_elements(body, order), 3))
-    return bytes(parts[2][1]).decode("ascii", "replace") if len(parts) == 3 else None
+    if len(parts) < 3:
+        return None
+    opaque = _class(parts[0][1], order) == _OPAQUE  # which have no dimensions
+    return bytes(parts[1 if opaque else 2][1]).decode("ascii", "replace")
 
 
-def _array(body: memoryview, order: ByteOrder, variable: str) -> NDArray[np.float64]:
+def _class(flags: memoryview, order: ByteOrder) -> int:
+    return int.from_bytes(flags[:4], order) & 0xFF
+
+
+@dataclass
+class _Room:
+    """How many values, and bytes of numbers, a file may yet have."""
+
+    values: int
+    bytes: int
+
+    def take(self, name: str, *, values: int = 0, bytes_: int = 0) -> None:
+        self.values -= values
+        self.bytes -= bytes_
+        if self.values < 0:
+            raise ValueError(f"{name} has more than {_MOST_VALUES} entries")
+        if self.bytes < 0:
+            raise ValueError(f"{name} has more numbers than such a file may have; split it")
+
+
+def _value(body: memoryview, order: ByteOrder, name: str, room: _Room, depth: int) -> Value:
+    room.take(name, values=1)
+    if not body:  # an empty place in a cell
+        return _NOTHING
+    parts = _elements(body, order)
+    flags, sizes, _ = (part for _, part in _all_of(parts, 3))
+    kind = _class(flags, order)
+    if depth > _DEEPEST:
+        return Unread("nested too deeply")
+    if kind == _CHAR:
+        number, text = _all_of(parts, 1)[0]
+        shape = _shape(sizes, order)
+        room.take(name, values=shape[0] if len(text) and shape else 0)
+        return _text(text, number, order, shape)
+    if kind == _CELL:
+        return [_value(inner, order, name, room, depth + 1) for inner in _inner(parts)]
+    if kind == _STRUCT:
+        return _structs(parts, order, name, room, depth, math.prod(_shape(sizes, order)))
+    try:
+        return _array(body, order, name, room)
+    except _OtherKindError as error:
+        return Unread(error.kind)
+
+
+def _all_of(parts: Iterator[tuple[int, memoryview]], count: int) -> list[tuple[int, memoryview]]:
+    found = list(islice(parts, count))
+    if len(found) != count:
+        raise ValueError("damaged .mat file")
+    return found
+
+
+def _inner(parts: Iterator[tuple[int, memoryview]]) -> Iterator[memoryview]:
+    for kind, body in parts:
+        if kind != _MATRIX:
+            raise ValueError("damaged .mat file")
+        yield body
+
+
+def _structs(
+    parts: Iterator[tuple[int, memoryview]],
+    order: ByteOrder,
+    name: str,
+    room: _Room,
+    depth: int,
+    count: int,
+) -> Value:
+    (_, width_of), (_, text) = _all_of(parts, 2)
+    width = int.from_bytes(width_of[:4], order)
+    if len(text) and (not 0 < width <= 1024 or len(text) % width):
+        raise ValueError("damaged .mat file")
+    if len(text) > _MOST_FIELDS * max(width, 1):
+        raise ValueError(f"{name} is a struct of more than {_MOST_FIELDS} fields")
+    fields = [
+        bytes(text[start : start + width]).split(b"\0")[0].decode("ascii", "replace")
+        for start in range(0, len(text), width or 1)
+    ]
+    if not "".join(fields).isprintable():
+        raise ValueError("damaged .mat file")
+    values = [_value(inner, order, name, room, depth + 1) for inner in _inner(parts)]
+    if len(values) != count * len(fields):
+        raise ValueError(f"damaged .mat file: {name} has not as many fields as it should")
+    structs: list[Value] = [
+        dict(zip(fields, values[start : start + len(fields)], strict=True))
+        for start in range(0, len(values), max(len(fields), 1))
+    ]
+    return structs[0] if len(structs) == 1 else structs
+
+
+def _text(content: memoryview, number: int, order: ByteOrder, shape: list[int]) -> Value:
+    """A row of text; several rows as a list, without the spaces that make them equally long."""
+    if number not in _TEXT:
+        raise ValueError("damaged .mat file")
+    coding = _TEXT[number]
+    if coding in ("utf-16", "utf-32"):
+        coding += "-le" if order == "little" else "-be"
+    text = bytes(content).decode(coding, "replace")
+    rows = shape[0] if shape else 0
+    if rows <= 1:
+        return text
+    if len(text) % rows:
+        raise ValueError("damaged .mat file")
+    return [text[row::rows].rstrip() for row in range(rows)] if text else []
+
+
+class _OtherKindError(ValueError):
+    """A variable that is no array of real numbers; `kind` says what it is."""
+
+    def __init__(self, variable: str, kind: str) -> None:
+        super().__init__(f"{variable} is {kind}, not an array of real numbers")
+        self.kind = kind
+
+
+def _shape(sizes: memoryview, order: ByteOrder) -> list[int]:
+    shape: list[int] = np.frombuffer(sizes[: len(sizes) // 4 * 4], _dtype("i4", order)).tolist()
+    if len(shape) > 32 or min(shape, default=-1) < 0:
+        raise ValueError("damaged .mat file")
+    return shape
+
+
+def _array(
+    body: memoryview, order: ByteOrder, variable: str, room: _Room | None = None
+) -> NDArray[np.float64]:
     parts = list(islice(_elements(body, order), 4))
     flags = int.from_bytes(parts[0][1][:4], order)
     kind = flags & 0xFF
     if kind not in _NUMERIC_CLASSES or flags & (_LOGICAL | _COMPLEX) or len(parts) < 4:
         what = "complex" if flags & _COMPLEX else "logical" if flags & _LOGICAL else None
         what = _OTHER_CLASSES.get(kind, what or f"of class {kind}")
-        raise ValueError(f"{variable} is {what}, not an array of real numbers")
-    sizes, (number, data) = parts[1][1], parts[3]
-    shape = np.frombuffer(sizes[: len(sizes) // 4 * 4], _dtype("i4", order)).tolist()
-    if number not in _NUMBERS or len(shape) > 32 or min(shape, default=-1) < 0:
+        raise _OtherKindError(variable, what)
+    shape, (number, data) = _shape(parts[1][1], order), parts[3]
+    if number not in _NUMBERS:
         raise ValueError("damaged .mat file")
     dtype = _dtype(_NUMBERS[number], order)
     if math.prod(shape) * dtype.itemsize != len(data):
         raise ValueError(f"damaged .mat file: {variable} has not as many numbers as it should")
+    if room:
+        room.take(variable, bytes_=8 * math.prod(shape))
     with np.errstate(invalid="ignore"):  # a signalling NaN is the caller's to find, like any other
         return np.frombuffer(data, dtype).reshape(shape, order="F").astype(np.float64)
 

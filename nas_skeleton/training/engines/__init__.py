@@ -55,6 +55,6 @@ def candidates_of(
     from nas_skeleton.training.candidates import Unsupported
     from nas_skeleton.training.engines.cuda_graph import CudaGraph
 
-    if not problem.task.inputs.is_cuda:
+    if problem.task.device.type != "cuda":
         raise Unsupported("cuda-graph needs a GPU")
     return CudaGraph(problem, cells, states)

@@ -23,7 +23,6 @@ from nas_skeleton.training.engines.eager import scores_of
 from nas_skeleton.training.engines.flat import FlatSGD
 from nas_skeleton.training.engines.precision import Arithmetic
 from nas_skeleton.training.engines.replay import Replayed, Step, running_statistics
-from nas_skeleton.training.task import Task
 
 
 class CudaGraph(Replayed):
@@ -55,7 +54,7 @@ class CudaGraph(Replayed):
             loss_sum = self._loss_sums[member]
             self.add(
                 Step(
-                    partial(_step, problem.task, self.arithmetic, network, optimizer, loss_sum),
+                    partial(_step, self.arithmetic, network, optimizer, loss_sum),
                     [
                         optimizer.weights,
                         optimizer.momentum,
@@ -65,12 +64,12 @@ class CudaGraph(Replayed):
                 )
             )
 
-    def shares(self, batches: Tensor) -> Sequence[Tensor]:
-        return batches.unbind()
+    def shares(self, inputs: Tensor, labels: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
+        return list(zip(inputs, labels, strict=True))
 
-    def scores(self, ids: Tensor) -> Tensor:
+    def scores(self, inputs: Tensor) -> Tensor:
         self.join()
-        return scores_of(self.networks, self.problem, self.arithmetic, ids)
+        return scores_of(self.networks, self.arithmetic, inputs)
 
     def state(self, member: int) -> State:
         self.join()
@@ -90,16 +89,16 @@ class CudaGraph(Replayed):
 
 # A function, because a method would keep its object, and all its memory on the GPU, in a circle.
 def _step(
-    task: Task,
     arithmetic: Arithmetic,
     network: nn.Module,
     optimizer: FlatSGD,
     loss_sum: Tensor,
-    ids: Tensor,
+    inputs: Tensor,
+    labels: Tensor,
 ) -> None:
     network.train()
     with arithmetic.flags():
         with arithmetic.forward():
-            loss = nn.functional.cross_entropy(network(task.inputs[ids]), task.labels[ids])
+            loss = nn.functional.cross_entropy(network(inputs), labels)
         optimizer.update(loss)
-        loss_sum.add_(loss.detach(), alpha=len(ids))
+        loss_sum.add_(loss.detach(), alpha=len(labels))

@@ -20,8 +20,6 @@ from nas_skeleton.spaces.cell import Cell
 from nas_skeleton.training.candidates import Candidates, Problem, State, weights_of
 from nas_skeleton.training.engines.precision import Arithmetic
 
-EVALUATION_BATCH = 256
-
 
 class Eager(Candidates):
     """Modules that take turns."""
@@ -29,8 +27,7 @@ class Eager(Candidates):
     def __init__(self, problem: Problem, cells: Sequence[Cell], states: Sequence[State]) -> None:
         self.problem = problem
         self.arithmetic = Arithmetic(problem)
-        device = problem.task.inputs.device
-        self.loss_sums = torch.zeros(len(cells), dtype=torch.float64, device=device)
+        self.loss_sums = torch.zeros(len(cells), dtype=torch.float64, device=problem.task.device)
         self.networks = [self.network(cell) for cell in cells]
         self.optimizers = [_sgd(network, problem) for network in self.networks]
         for network, optimizer, state in zip(self.networks, self.optimizers, states, strict=True):
@@ -46,23 +43,22 @@ class Eager(Candidates):
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
-    def step(self, batches: Tensor) -> None:
-        for member, ids in enumerate(batches):
-            inputs, labels = self.problem.task.inputs[ids], self.problem.task.labels[ids]
+    def step(self, inputs: Tensor, labels: Tensor) -> None:
+        for member, (clips, classes) in enumerate(zip(inputs, labels, strict=True)):
             network, optimizer = self.networks[member].train(), self.optimizers[member]
             optimizer.zero_grad(set_to_none=True)
             with self.arithmetic.flags():
                 with self.arithmetic.forward():
-                    loss = nn.functional.cross_entropy(network(inputs), labels)
+                    loss = nn.functional.cross_entropy(network(clips), classes)
                 loss.backward()  # type: ignore[no-untyped-call]
             for parameter in network.parameters():
                 if parameter.grad is None:  # of a cell that ignores its input: still decays
                     parameter.grad = torch.zeros_like(parameter)
             optimizer.step()
-            self.loss_sums[member] += loss.detach() * len(labels)
+            self.loss_sums[member] += loss.detach() * len(classes)
 
-    def scores(self, ids: Tensor) -> Tensor:
-        return scores_of(self.networks, self.problem, self.arithmetic, ids)
+    def scores(self, inputs: Tensor) -> Tensor:
+        return scores_of(self.networks, self.arithmetic, inputs)
 
     def state(self, member: int) -> State:
         network, optimizer = self.networks[member], self.optimizers[member]
@@ -92,15 +88,10 @@ class Fast(Eager):
 
 
 @torch.inference_mode()
-def scores_of(
-    networks: Sequence[nn.Module], problem: Problem, arithmetic: Arithmetic, ids: Tensor
-) -> Tensor:
-    """Class scores `(networks, len(ids), classes)` in evaluation mode."""
-    inputs, batches = problem.task.inputs, torch.split(ids, EVALUATION_BATCH)
+def scores_of(networks: Sequence[nn.Module], arithmetic: Arithmetic, inputs: Tensor) -> Tensor:
+    """Class scores `(networks, batch, classes)` of one batch, in evaluation mode."""
     with arithmetic.flags(), arithmetic.forward():
-        every = [
-            torch.cat([network.eval()(inputs[batch]) for batch in batches]) for network in networks
-        ]
+        every = [network.eval()(inputs) for network in networks]
     return torch.stack(every).to(inputs.dtype)
 
 

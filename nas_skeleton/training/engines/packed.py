@@ -30,7 +30,6 @@ from nas_skeleton.training.engines.packed_cell import PackedCell, lean_name
 from nas_skeleton.training.engines.packed_layers import Stacked, stack
 from nas_skeleton.training.engines.precision import Arithmetic
 from nas_skeleton.training.engines.replay import Replayed, Step, running_statistics
-from nas_skeleton.training.task import Task
 
 
 class Packed(Replayed):
@@ -65,7 +64,7 @@ class Packed(Replayed):
         optimizer, loss_sums = self.optimizer, self._loss_sums
         self.add(
             Step(
-                partial(_step, problem.task, self.arithmetic, self.network, optimizer, loss_sums),
+                partial(_step, self.arithmetic, self.network, optimizer, loss_sums),
                 [
                     optimizer.weights,
                     optimizer.momentum,
@@ -75,18 +74,18 @@ class Packed(Replayed):
             )
         )
 
-    def shares(self, batches: Tensor) -> Sequence[Tensor]:
-        return [batches]
+    def shares(self, inputs: Tensor, labels: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
+        return [(inputs, labels)]
 
     @torch.inference_mode()
-    def scores(self, ids: Tensor) -> Tensor:
+    def scores(self, inputs: Tensor) -> Tensor:
         self.join()
-        network, inputs = self.network.eval(), self.problem.task.inputs
+        network = self.network.eval()
         every = []
         with self.arithmetic.flags(), self.arithmetic.forward():
             # Batches as in training, which are known to fit.
-            for batch in torch.split(ids, self.problem.recipe.batch_size):
-                clips = inputs[batch].unsqueeze(1).expand(-1, len(self._names), -1, -1, -1, -1)
+            for batch in torch.split(inputs, self.problem.recipe.batch_size):
+                clips = batch.unsqueeze(1).expand(-1, len(self._names), -1, -1, -1, -1)
                 every.append(network(clips.flatten(1, 2)))
         return torch.cat(every, dim=1).to(inputs.dtype)
 
@@ -117,34 +116,43 @@ class Packed(Replayed):
 
 
 def packed_network(problem: Problem, cells: Sequence[Cell]) -> CandidateNetwork:
-    """A network for clips `(N, M * 3, T, V, bodies)` that gives scores `(M, N, classes)`."""
+    """A network for clips `(N, M * C, T, V, bodies)` that gives scores `(M, N, classes)`."""
     network = problem.network(cells[0])
     width = problem.recipe.channels
     for position, block in enumerate(network.blocks):
         if isinstance(block, ReductionBlock):
             width *= 2
         elif isinstance(block, LeanCell):
-            network.blocks[position] = PackedCell(cells, width, problem.task.inputs)
+            network.blocks[position] = PackedCell(cells, width, network.classifier.weight)
     stack(network, range(len(cells)))
     return network
 
 
+def _side_by_side(inputs: Tensor) -> Tensor:
+    """Members' clips `(members, batch, C, T, V, bodies)` as `(batch, members * C, T, V, bodies)`.
+
+    The batch is innermost in memory. The layout decides which kernels are chosen, and so how sums
+    are rounded: this one repeats the results that the engine has always had.
+    """
+    return inputs.movedim(1, -1).contiguous().movedim(-1, 0).flatten(1, 2)
+
+
 # A function, because a method would keep its object, and all its memory on the GPU, in a circle.
 def _step(
-    task: Task,
     arithmetic: Arithmetic,
     network: nn.Module,
     optimizer: FlatSGD,
     loss_sums: Tensor,
-    ids: Tensor,
+    inputs: Tensor,
+    labels: Tensor,
 ) -> None:
     network.train()
     with arithmetic.flags():
         with arithmetic.forward():
-            clips = task.inputs[ids.T].flatten(1, 2)  # (batch, members * 3, T, V, bodies)
+            clips = _side_by_side(inputs)
             losses = nn.functional.cross_entropy(
-                network(clips).flatten(0, 1), task.labels[ids].flatten(), reduction="none"
+                network(clips).flatten(0, 1), labels.flatten(), reduction="none"
             )
-            losses = losses.view(ids.shape).mean(dim=1)
+            losses = losses.view(labels.shape).mean(dim=1)
         optimizer.update(losses.sum())
-        loss_sums.add_(losses.detach(), alpha=ids.shape[1])
+        loss_sums.add_(losses.detach(), alpha=labels.shape[1])

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas_skeleton.network.stems import COORDINATES, GraphConvolution, STGCNStem
+from nas_skeleton.network.stems import GraphConvolution, STGCNStem
 from nas_skeleton.training.candidates import RUNNING, Unsupported
 
 
@@ -159,8 +159,7 @@ def stack(module: nn.Module, members: Sequence[int]) -> nn.Module:
     if any(True for _ in module.parameters(recurse=False)):
         raise Unsupported(f"no packed form of the layer {type(module).__name__}")
     if isinstance(module, STGCNStem) and module.per_joint:
-        joints = module.data_norm.num_features // COORDINATES
-        norm = StackedNorm(module.data_norm, members, joints)
+        norm = StackedNorm(module.data_norm, members, module.joints)
         module.data_norm = norm  # type: ignore[assignment]
     for name, child in module.named_children():
         setattr(module, name, stack(child, members))

@@ -24,10 +24,10 @@ class Arithmetic:
 
     def __init__(self, problem: Problem) -> None:
         self.precision = problem.recipe.precision
-        inputs = problem.task.inputs
-        if self.precision != "float32" and inputs.device.type != "cuda":
+        task = problem.task
+        if self.precision != "float32" and task.device.type != "cuda":
             raise Unsupported(f"precision {self.precision!r} needs a GPU")
-        if self.precision != "float32" and inputs.dtype != torch.float32:
+        if self.precision != "float32" and task.dtype != torch.float32:
             raise Unsupported(f"precision {self.precision!r} is for float32 inputs")
 
     @contextmanager

@@ -10,7 +10,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from nas_skeleton.skeletons.layouts import NTU, UTDMHAD
 from nas_skeleton.spaces import Cell, load_space
-from nas_skeleton.training.candidates import Problem, State
+from nas_skeleton.training.candidates import Problem, State, scores_of_clips
+from nas_skeleton.training.clips import FixedClips
 from nas_skeleton.training.engines.replay import Lane
 from nas_skeleton.training.task import Task
 
@@ -94,7 +95,7 @@ class Tiny:
         inputs = torch.randn(shape, dtype=torch.float64, generator=generator)
         labels = torch.randint(CLASSES, (CLIPS,), generator=generator)
         splits = {"train": torch.arange(CLIPS)}
-        task = Task(inputs, labels, splits, CLASSES, {20: UTDMHAD, 25: NTU}[joints])
+        task = Task(FixedClips(inputs), labels, splits, CLASSES, {20: UTDMHAD, 25: NTU}[joints])
         self.problem = Problem(
             card,
             card.recipe("quick").model_copy(update=small),
@@ -119,7 +120,7 @@ class Tiny:
         for member in members:
             generator = torch.Generator().manual_seed(100 + member)
             orders.append(torch.cat([torch.randperm(CLIPS, generator=generator)] * 2))
-        ids = torch.stack(orders).to(self.problem.task.inputs.device)
+        ids = torch.stack(orders).to(self.problem.task.device)
         return ids[:, : sum(BATCHES)].split(BATCHES, dim=1)
 
     def candidates(self, engine, members=None, **options):
@@ -127,6 +128,10 @@ class Tiny:
         members = range(len(self.cells)) if members is None else members
         cells = [self.cells[m] for m in members]
         return engine(self.problem, cells, [self.states[m] for m in members], **options)
+
+    def on(self, ids):
+        """Inputs and labels of a step on the clips `ids`, `(members, batch)`."""
+        return self.problem.task.training_batch(ids, range(len(ids)))
 
     def train(self, engine, members=None, **options):
         """Five steps of `members` on `engine`."""
@@ -146,9 +151,9 @@ class Tiny:
         losses = []
         for rate, ids in zip(rates, batches, strict=False):
             candidates.set_learning_rate(rate)
-            candidates.step(ids)
+            candidates.step(*self.on(ids))
             losses.append(candidates.loss_sums.clone())
-        scores = candidates.scores(torch.arange(10, device=self.problem.task.inputs.device))
+        scores = scores_of_clips(candidates, self.problem.task, torch.arange(10))
         states = [candidates.state(member) for member in range(len(scores))]
         return Outcome(torch.stack(losses), scores, states)
 
@@ -266,7 +271,6 @@ def recorded(monkeypatch):
     }
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)
-    monkeypatch.setattr(torch.Tensor, "record_stream", lambda *_: None)
 
     def have_captured(candidates):
         candidates.capture = True

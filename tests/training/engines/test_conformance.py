@@ -15,7 +15,8 @@ from nas_skeleton.spaces import load_space
 from nas_skeleton.spaces.card import ImageStem, STGCNStem
 from nas_skeleton.spaces.cell import CONVOLUTIONS, EDGES, NONE
 from nas_skeleton.spaces.liveness import Role, ignores_input, roles
-from nas_skeleton.training.candidates import Problem, State
+from nas_skeleton.training.candidates import Problem, State, scores_of_clips
+from nas_skeleton.training.clips import FixedClips
 from nas_skeleton.training.engines.cuda_graph import CudaGraph
 from nas_skeleton.training.engines.eager import Fast, Reference
 from nas_skeleton.training.engines.native import Native
@@ -50,6 +51,7 @@ class Setting:
     nesterov: bool = True
     momentum: float = 0.9
     cells_per_stage: int = 1
+    channels: int = 3
 
 
 def stgcn(blocks, data_norm, partition="spatial-distance", temporal_kernel=3):
@@ -75,6 +77,9 @@ NARROW = {
         stgcn(2, "coordinates", "spatial-stgcn"), NTU, 2, nesterov=False
     ),
     "joints, two bodies": Setting(stgcn(1, "joints"), UTDMHAD, 2, "time", nesterov=False),
+    "image, x and y": Setting(IMAGE, channels=2),
+    "two modalities": Setting(stgcn(1, "coordinates"), bodies=2, channels=6),
+    "joints, two modalities": Setting(stgcn(1, "joints"), channels=6),
     "no momentum": Setting(stgcn(1, "coordinates"), nesterov=False, momentum=0.0),
 }
 SETTINGS = {**BROAD, **NARROW}
@@ -167,11 +172,11 @@ def problem(setting):
     generator = torch.Generator().manual_seed(1)
     clips, joints = TRAIN + HELD_OUT, len(setting.layout.joints)
     inputs = torch.randn(
-        clips, 3, 8, joints, setting.bodies, dtype=torch.float64, generator=generator
+        clips, setting.channels, 8, joints, setting.bodies, dtype=torch.float64, generator=generator
     )
     labels = torch.randint(CLASSES, (clips,), generator=generator)
     splits = {"train": torch.arange(TRAIN), "test": torch.arange(TRAIN, clips)}
-    return Problem(card, recipe, Task(inputs, labels, splits, CLASSES, setting.layout))
+    return Problem(card, recipe, Task(FixedClips(inputs), labels, splits, CLASSES, setting.layout))
 
 
 @cache
@@ -223,9 +228,9 @@ def advance(engine, setting, members, states, steps):
     losses = []
     for step in steps:
         candidates.set_learning_rate(RATES[step])
-        candidates.step(ids[step])
+        candidates.step(*problem(setting).task.training_batch(ids[step], range(len(ids[step]))))
         losses.append(candidates.loss_sums.clone())
-    scores = candidates.scores(torch.arange(TRAIN + HELD_OUT))
+    scores = scores_of_clips(candidates, problem(setting).task, torch.arange(TRAIN + HELD_OUT))
     return Outcome(torch.stack(losses), scores, [candidates.state(m) for m in range(len(members))])
 
 
@@ -293,7 +298,8 @@ def test_a_member_does_not_depend_on_its_company(engine):
         alone = EVERY[engine](problem(setting), members[member : member + 1], [states[member]])
         for step, rate in enumerate(RATES):
             alone.set_learning_rate(rate)
-            alone.step(ids[step][member : member + 1])
+            own = ids[step][member : member + 1]
+            alone.step(*problem(setting).task.training_batch(own, [0]))
         assert torch.allclose(alone.loss_sums, together.losses[-1, member], rtol=0, atol=TOLERANCE)
         for name, value in alone.state(0).weights.items():
             wanted = together.states[member].weights[name]
@@ -307,10 +313,11 @@ def test_a_state_is_a_copy_and_what_was_given_is_left_alone(engine):
     before = [{name: value.clone() for name, value in s.weights.items()} for s in states]
     candidates = EVERY[engine](problem(setting), members, states)
     candidates.set_learning_rate(0.1)
-    candidates.step(batches(2)[0])
+    task = problem(setting).task
+    candidates.step(*task.training_batch(batches(2)[0], (0, 1)))
     taken = candidates.state(0).weights
     copied = {name: value.clone() for name, value in taken.items()}
-    candidates.step(batches(2)[1])
+    candidates.step(*task.training_batch(batches(2)[1], (0, 1)))
     assert all(torch.equal(taken[name], copied[name]) for name in taken)
     for state, kept in zip(states, before, strict=True):
         assert all(torch.equal(state.weights[name], kept[name]) for name in kept)

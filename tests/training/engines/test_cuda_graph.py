@@ -8,6 +8,7 @@ from nas_skeleton.training.candidates import Unsupported
 from nas_skeleton.training.engines.cuda_graph import CudaGraph
 from nas_skeleton.training.engines.eager import Reference
 from nas_skeleton.training.engines.precision import Arithmetic
+from nas_skeleton.training.engines.replay import AHEAD
 
 TOLERANCE = 1e-9
 SETTINGS = {
@@ -41,10 +42,10 @@ def test_warming_up_changes_nothing(tiny):
     first, *later = task.batches()
     for one in (candidates, expected):
         one.set_learning_rate(0.05)
-        one.step(first)
+        one.step(*task.on(first))
     for ids in later:
-        for step, share in zip(candidates.steps, candidates.shares(ids), strict=True):
-            step.rehearse(share)
+        for step, share in zip(candidates.steps, candidates.shares(*task.on(ids)), strict=True):
+            step.rehearse(*share)
     outcomes = [task.advance(one, later) for one in (candidates, expected)]
     assert outcomes[0].differs_from(outcomes[1]) == 0
 
@@ -72,6 +73,23 @@ def test_recorded_and_replayed_steps_train_as_direct_ones(tiny, recorded):
     assert len(streams) == len(captured.steps)
 
 
+def test_only_a_few_batches_lie_ready_however_far_the_host_is_ahead(tiny, recorded):
+    task = tiny()
+    candidates = task.candidates(CudaGraph, [10, 11])
+    current = recorded(candidates)
+    batches = []
+    for ids in [*task.batches([10, 11]), *task.batches([10, 11])]:
+        inputs, labels = task.on(ids)
+        batches.append(weakref.ref(inputs))
+        candidates.step(inputs, labels)
+        del inputs, labels
+    assert sum(batch() is not None for batch in batches) == AHEAD
+    # What had lain in their memory was taken before, which the current stream waited for.
+    assert current.waited_for == [lane.stream for lane in candidates.lanes] * (10 - AHEAD)
+    candidates.join()
+    assert all(batch() is None for batch in batches)
+
+
 def test_memory_is_free_as_soon_as_nobody_refers_to_the_candidates(tiny):
     task = tiny()
     candidates = task.candidates(CudaGraph, [10, 11])
@@ -91,7 +109,7 @@ def test_a_step_never_waits_for_the_device(tiny, no_host_synchronisation):
     with no_host_synchronisation:
         candidates.set_learning_rate(0.05)
         for ids in task.batches():
-            candidates.step(ids)
+            candidates.step(*task.on(ids))
 
 
 def test_infinite_loss_of_one_member_leaves_the_others_alone(tiny):
@@ -190,7 +208,7 @@ def test_many_steps_without_looking_end_as_steps_one_by_one(tiny, gpu):
         for epoch in range(20):
             candidates.set_learning_rate(0.01 / (1 + epoch))
             for ids in task.batches():
-                candidates.step(ids.clone())  # the clone's memory is free again at once
+                candidates.step(*task.on(ids))  # whose memory is free again at once
                 if look:
                     torch.cuda.synchronize()
         results.append(candidates.loss_sums.clone())
@@ -207,7 +225,7 @@ def test_host_does_not_wait_inside_an_epoch(tiny, gpu):
     try:
         candidates.set_learning_rate(0.05)
         for ids in batches:
-            candidates.step(ids)
+            candidates.step(*task.on(ids))
         sums = candidates.loss_sums
     finally:
         torch.cuda.set_sync_debug_mode("default")

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from nas_skeleton.skeletons.layouts import UTDMHAD, Layout
 from nas_skeleton.spaces import load_space
-from nas_skeleton.training.candidates import Problem, Unsupported
+from nas_skeleton.training.candidates import Problem, Unsupported, scores_of_clips
+from nas_skeleton.training.clips import FixedClips
 from nas_skeleton.training.engines import candidates_of
 from nas_skeleton.training.engines.native import Native, available, library
 from nas_skeleton.training.engines.native.program import FIELDS, Code
@@ -43,8 +44,13 @@ def problem_of(space="nb201", *, bodies=1, clips=20, macro="both", seed=0, **rec
         dtype=torch.double,
     )
     labels = torch.randint(5, (clips,), generator=generator)
-    task = Task(inputs, labels, {"train": torch.arange(clips)}, 5, UTDMHAD)
+    task = Task(FixedClips(inputs), labels, {"train": torch.arange(clips)}, 5, UTDMHAD)
     return Problem(card, wanted, task)
+
+
+def on(problem, ids):
+    """Inputs and labels of a step of one member on the clips `ids`."""
+    return problem.task.training_batch(ids[None], [0])
 
 
 def largest_difference(problem, cell, batches):
@@ -54,9 +60,12 @@ def largest_difference(problem, cell, batches):
     for engine in engines:
         engine.set_learning_rate(0.05)
         for batch in batches:
-            engine.step(batch[None])
+            engine.step(*on(problem, batch))
     losses = [engine.loss_sums for engine in engines]
-    scores = [engine.scores(torch.arange(len(problem.task.labels))) for engine in engines]
+    scores = [
+        scores_of_clips(engine, problem.task, torch.arange(len(problem.task.labels)))
+        for engine in engines
+    ]
     reference, native = (engine.state(0) for engine in engines)
     pairs = [
         losses,
@@ -119,7 +128,7 @@ def test_vectors_of_any_length_compute_the_same(vectors):
 @pytest.mark.parametrize(("mean", "spread", "tolerance"), [(0, 1, 1e-5), (1000, 1, 3e-4)])
 def test_float32_is_as_near_to_float64_as_float32_can_be(vectors, mean, spread, tolerance):
     exact = problem_of(channels=8)
-    exact.task.inputs.mul_(spread).add_(mean)
+    exact.task.clips.inputs.mul_(spread).add_(mean)
     rounded = Problem(exact.card, exact.recipe, exact.task.to(torch.device("cpu")))
     cell = load_space("nb201").cell(load_space("nb201").resolve(MIXED))
     losses, scores = [], []
@@ -127,9 +136,9 @@ def test_float32_is_as_near_to_float64_as_float32_can_be(vectors, mean, spread, 
         engine = candidates_of(name, problem, [cell], [problem.initial_state(cell, 3)])
         engine.set_learning_rate(0.0)
         for first in (0, 6, 12):
-            engine.step(torch.arange(first, first + 6)[None])
+            engine.step(*on(problem, torch.arange(first, first + 6)))
         losses.append(engine.loss_sums.item())
-        scores.append(engine.scores(torch.arange(20)).double())
+        scores.append(scores_of_clips(engine, problem.task, torch.arange(20)).double())
     assert losses[0] == pytest.approx(losses[1], rel=tolerance)
     # In evaluation the running mean is still far from a mean of 1000: rounding weighs more.
     assert (scores[0] - scores[1]).abs().max() < 100 * tolerance
@@ -138,7 +147,7 @@ def test_float32_is_as_near_to_float64_as_float32_can_be(vectors, mean, spread, 
 def test_one_value_per_channel_has_no_variance():
     problem = problem_of(frames=4)  # reduced twice: one frame, one joint
     task = Task(
-        problem.task.inputs[..., :3, :],
+        FixedClips(problem.task.clips.inputs[..., :3, :]),
         problem.task.labels,
         problem.task.splits,
         5,
@@ -147,9 +156,9 @@ def test_one_value_per_channel_has_no_variance():
     problem = Problem(problem.card, problem.recipe, task)
     cell = load_space("nb201").cell(6111)
     engine = Native(problem, [cell], [problem.initial_state(cell, 3)])
-    engine.step(torch.arange(2)[None])
+    engine.step(*on(problem, torch.arange(2)))
     with pytest.raises(ValueError, match="more than one value"):
-        engine.step(torch.arange(1)[None])
+        engine.step(*on(problem, torch.arange(1)))
 
 
 def test_kernels_and_programs_speak_of_the_same_operations():
@@ -163,9 +172,16 @@ def test_batches_that_do_not_fit_are_refused():
     cell = load_space("nb201").cell(6111)
     engine = Native(problem, [cell], [problem.initial_state(cell, 3)])
     with pytest.raises(ValueError, match="at most 6"):
-        engine.step(torch.arange(7)[None])
+        engine.step(*on(problem, torch.arange(7)))
+    inputs, labels = on(problem, torch.arange(6))
+    with pytest.raises(ValueError, match="at most 6"):
+        engine.step(inputs.float(), labels)
+    with pytest.raises(ValueError, match="at most 6"):
+        engine.step(inputs[..., :-1, :], labels)
     with pytest.raises(ValueError, match="int64"):
-        engine.step(torch.arange(6, dtype=torch.int32)[None])
+        engine.step(inputs, labels.int())
+    with pytest.raises(ValueError, match="one for each clip"):
+        engine.step(inputs, labels[:, :-1])
 
 
 def test_a_training_step_repeats_bit_for_bit():
@@ -176,7 +192,7 @@ def test_a_training_step_repeats_bit_for_bit():
     first, second = (Native(problem, [cell], [state]) for _ in range(2))
     for engine in (first, second):
         for _ in range(5):
-            engine.step(torch.arange(6)[None])
+            engine.step(*on(problem, torch.arange(6)))
     assert torch.equal(first.loss_sums, second.loss_sums)
     for name, value in first.state(0).weights.items():
         assert torch.equal(value, second.state(0).weights[name]), name
@@ -184,10 +200,10 @@ def test_a_training_step_repeats_bit_for_bit():
 
 def test_a_nan_is_not_hidden_by_a_relu():
     problem = problem_of()
-    problem.task.inputs[0] = float("nan")
+    problem.task.clips.inputs[0] = float("nan")
     cell = load_space("nb201").cell(load_space("nb201").resolve(MIXED))
     engine = Native(problem, [cell], [problem.initial_state(cell, 3)])
-    engine.step(torch.arange(6)[None])
+    engine.step(*on(problem, torch.arange(6)))
     assert engine.loss_sums.isnan().all()
 
 

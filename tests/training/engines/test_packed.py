@@ -93,10 +93,10 @@ def test_warming_up_changes_nothing(tiny):
     first, *later = task.batches()
     for one in (candidates, expected):
         one.set_learning_rate(0.05)
-        one.step(first)
+        one.step(*task.on(first))
     for ids in later:
-        for step, share in zip(candidates.steps, candidates.shares(ids), strict=True):
-            step.rehearse(share)
+        for step, share in zip(candidates.steps, candidates.shares(*task.on(ids)), strict=True):
+            step.rehearse(*share)
     outcomes = [task.advance(one, later) for one in (candidates, expected)]
     assert outcomes[0].differs_from(outcomes[1]) == 0
 
@@ -133,7 +133,7 @@ def test_a_step_never_waits_for_the_device(tiny, no_host_synchronisation):
     with no_host_synchronisation:
         candidates.set_learning_rate(0.05)
         for ids in task.batches():
-            candidates.step(ids)
+            candidates.step(*task.on(ids))
 
 
 def test_a_pack_of_one_cell_moves_no_channels(tiny):
@@ -198,7 +198,7 @@ def test_host_does_not_wait_inside_an_epoch(tiny, gpu):
     try:
         candidates.set_learning_rate(0.05)
         for ids in batches:
-            candidates.step(ids)
+            candidates.step(*task.on(ids))
         sums = candidates.loss_sums
     finally:
         torch.cuda.set_sync_debug_mode("default")

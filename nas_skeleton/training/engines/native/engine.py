@@ -53,7 +53,6 @@ class _Context(ctypes.Structure):
                 "saved",
                 "inputs",
                 "labels",
-                "ids",
                 "logits",
                 "loss_sum",
             )
@@ -80,12 +79,12 @@ class Native(Candidates):
 
     def __init__(self, problem: Problem, cells: Sequence[Cell], states: Sequence[State]) -> None:
         task = problem.task
-        if task.inputs.device.type != "cpu":
+        if task.device.type != "cpu":
             raise Unsupported("native runs on CPUs only")
         if problem.recipe.precision != "float32":
             raise Unsupported(f"precision {problem.recipe.precision!r} needs a GPU")
-        if task.inputs.dtype not in SCALARS:
-            raise Unsupported(f"native computes in float32 or float64, not {task.inputs.dtype}")
+        if task.dtype not in SCALARS:
+            raise Unsupported(f"native computes in float32 or float64, not {task.dtype}")
         stem = problem.card.stem
         if isinstance(stem, STGCNStem) and stem.temporal_kernel > LONGEST_KERNEL:
             raise Unsupported(f"native has kernels for up to {LONGEST_KERNEL} frames")
@@ -94,18 +93,17 @@ class Native(Candidates):
             _Network(problem, cell, state, self.loss_sums[i : i + 1])
             for i, (cell, state) in enumerate(zip(cells, states, strict=True))
         ]
-        self._classes = task.classes
 
     def set_learning_rate(self, rate: float) -> None:
         for network in self._networks:
             network.context.learning_rate = rate
 
-    def step(self, batches: Tensor) -> None:
-        for network, ids in zip(self._networks, batches, strict=True):
-            network.step(ids)
+    def step(self, inputs: Tensor, labels: Tensor) -> None:
+        for network, clips, classes in zip(self._networks, inputs, labels, strict=True):
+            network.step(clips, classes)
 
-    def scores(self, ids: Tensor) -> Tensor:
-        return torch.stack([network.scores(ids) for network in self._networks])
+    def scores(self, inputs: Tensor) -> Tensor:
+        return torch.stack([network.scores(inputs) for network in self._networks])
 
     def state(self, member: int) -> State:
         return self._networks[member].state()
@@ -116,9 +114,10 @@ class _Network:
 
     def __init__(self, problem: Problem, cell: Cell, state: State, loss_sum: Tensor) -> None:
         task, recipe = problem.task, problem.recipe
-        self._dtype = task.inputs.dtype
+        self._dtype = task.dtype
         self._library = library(SCALARS[self._dtype])
-        bodies = task.inputs.shape[-1]
+        self._shape = task.clips.shape[1:]
+        bodies = self._shape[-1]
         self._clips = min(recipe.batch_size, len(task.splits["train"]))
         multiple = self._library.lane_multiple()
         lanes = -(-self._clips * bodies // multiple) * multiple
@@ -140,8 +139,7 @@ class _Network:
         self._weights, self._gradients, self._momentum, self._statistics, self._saved = (
             torch.zeros(size, dtype=self._dtype) for size in buffers
         )
-        inputs, labels = task.inputs.contiguous(), task.labels.contiguous().long()
-        self._borrowed = inputs, labels, loss_sum  # the context points into them
+        self._borrowed = loss_sum  # the context points into it
         self._logits = torch.zeros(self._clips, task.classes, dtype=self._dtype)
         self._maps, self._memory = _lay_out(program.shapes, lanes, self._dtype)
         self.context = _Context(
@@ -151,8 +149,6 @@ class _Network:
             momentum=self._momentum.data_ptr(),
             running=self._statistics.data_ptr(),
             saved=self._saved.data_ptr(),
-            inputs=inputs.data_ptr(),
-            labels=labels.data_ptr(),
             logits=self._logits.data_ptr(),
             loss_sum=loss_sum.data_ptr(),
             lanes=lanes,
@@ -168,16 +164,18 @@ class _Network:
         self._parameters.fill(self._momentum, state.momentum)
         self._running.fill(self._statistics, state.weights)
 
-    def step(self, ids: Tensor) -> None:
+    def step(self, inputs: Tensor, labels: Tensor) -> None:
         _, height, width = self._smallest
-        if len(ids) * self.context.bodies * height * width == 1:
+        if len(inputs) * self.context.bodies * height * width == 1:
             raise ValueError("batch norm needs more than one value per channel in training")
-        self._run(self._step, ids, training=True)
+        if labels.dtype != torch.int64 or labels.shape != inputs.shape[:1]:
+            raise ValueError("labels are int64, one for each clip of the batch")
+        self._run(self._step, inputs, labels.contiguous())
 
-    def scores(self, ids: Tensor) -> Tensor:
+    def scores(self, inputs: Tensor) -> Tensor:
         parts = []
-        for batch in torch.split(ids, self._clips):
-            self._run(self._forward, batch, training=False)
+        for batch in torch.split(inputs, self._clips):
+            self._run(self._forward, batch)
             parts.append(self._logits[: len(batch)].clone())
         return torch.cat(parts)
 
@@ -188,14 +186,22 @@ class _Network:
             self._parameters.read(self._momentum),
         )
 
-    def _run(self, program: NDArray[np.int64], ids: Tensor, *, training: bool) -> None:
-        ids = ids.contiguous()
-        if len(ids) > self._clips or ids.dtype != torch.int64:
-            raise ValueError(f"a batch is at most {self._clips} ids of int64")
+    def _run(
+        self, program: NDArray[np.int64], inputs: Tensor, labels: Tensor | None = None
+    ) -> None:
+        """Run operations on a batch; in training it has labels."""
+        inputs = inputs.contiguous()
+        if (
+            len(inputs) > self._clips
+            or inputs.shape[1:] != self._shape
+            or (inputs.dtype, inputs.device.type) != (self._dtype, "cpu")
+        ):
+            raise ValueError(f"a batch is at most {self._clips} clips {self._shape}, {self._dtype}")
         context = self.context
-        context.ids = ids.data_ptr()
-        context.batch, context.valid = len(ids), len(ids) * context.bodies
-        context.training = int(training)
+        context.inputs = inputs.data_ptr()
+        context.labels = None if labels is None else labels.data_ptr()
+        context.batch, context.valid = len(inputs), len(inputs) * context.bodies
+        context.training = int(labels is not None)
         self._library.run(
             ctypes.byref(context),
             ctypes.c_void_p(program.ctypes.data),

@@ -46,10 +46,9 @@ struct Context {
   T* momentum;
   T* running;  // running statistics of all batch norms
   T* saved;    // mean and 1 / standard deviation of the batch, for the way back
-  const T* inputs;  // (clips, channels, height, width, bodies)
-  const int64_t* labels;
-  const int64_t* ids;  // clips of this batch
-  T* logits;           // (batch, classes)
+  const T* inputs;  // (batch, channels, height, width, bodies)
+  const int64_t* labels;  // of the clips of the batch; null unless training
+  T* logits;  // (batch, classes)
   double* loss_sum;
   int64_t lanes, valid, batch, bodies, classes, parameter_count;
   int64_t training;

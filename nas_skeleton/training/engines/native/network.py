@@ -17,7 +17,7 @@ from nas_skeleton.training.engines.native.program import Links, Map, Program
 def write(program: Program, problem: Problem, cell: Cell) -> None:
     """Add the whole network to `program`."""
     card, recipe = problem.card, problem.recipe
-    _, coordinates, frames, joints, _ = problem.task.inputs.shape
+    _, coordinates, frames, joints, _ = problem.task.clips.shape
     maps = program.gather(coordinates, frames, joints)
     maps = _stem(program, maps, card, recipe.channels, problem)
     stride = (2, 2) if card.macro.reduction == "both" else (2, 1)

@@ -12,15 +12,15 @@
 
 namespace {
 
-// (batch, channels, height, width, bodies) of the data set to (channels, height, width, lanes).
+// (batch, channels, height, width, bodies) of the inputs to (channels, height, width, lanes).
 void gather(const Context& c, const Map& out) {
   const int64_t positions = out.height * out.width, size = out.channels * positions * c.bodies;
   for (int64_t ch = 0; ch < out.channels; ++ch)
     for (int64_t i = 0; i < positions; ++i) {
       T* p = out.data + ch * out.stride + i * c.lanes;
       for (int64_t l = 0; l < c.lanes; ++l)
-        p[l] = l < c.valid ? c.inputs[c.ids[l / c.bodies] * size +
-                                      (ch * positions + i) * c.bodies + l % c.bodies]
+        p[l] = l < c.valid ? c.inputs[l / c.bodies * size + (ch * positions + i) * c.bodies +
+                                      l % c.bodies]
                            : T(0);
     }
 }
@@ -49,7 +49,7 @@ void head(const Context& c, const Map& in, int64_t weights, int64_t bias, const 
     if (!gradient) continue;
     double highest = *std::max_element(e, e + K), total = 0;
     for (int64_t k = 0; k < K; ++k) total += std::exp(e[k] - highest);
-    const int64_t label = c.labels[c.ids[n]];
+    const int64_t label = c.labels[n];
     *c.loss_sum += highest + std::log(total) - e[label];
     for (int64_t k = 0; k < K; ++k)
       e[k] = (std::exp(e[k] - highest) / total - (k == label)) / double(c.batch);

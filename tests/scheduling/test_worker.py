@@ -1,0 +1,42 @@
+"""What a process needs to train: encoded once, compared once, and said where it is not kept."""
+
+import pytest
+import torch
+
+from nas_skeleton.scheduling.campaign import Means, start_campaign
+from nas_skeleton.scheduling.worker import open_workplace
+from nas_skeleton.skeletons import keeping
+from nas_skeleton.skeletons.store import load_dataset
+from nas_skeleton.spaces import load_space
+
+
+@pytest.fixture
+def opened(workdir):
+    """`opened(...)` opens the workplace of a run of the space `tiny`."""
+    space, data = load_space("tiny"), load_dataset("synthetic")
+    run = start_campaign(space, data, Means(1, "cpu", "fast", 1, 20.0), seeds=[777]).run
+    return lambda **options: open_workplace(run, space, data, "cpu", **options)
+
+
+def test_inputs_that_are_not_kept_are_said_in_one_line(workdir, opened, capsys):
+    first = opened().task
+    assert capsys.readouterr().err == ""
+    for path in (folder := workdir / "datasets" / "synthetic" / "encoded").iterdir():
+        path.unlink()
+    folder.rmdir()
+    folder.touch()
+    task = opened().task
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("network inputs stay in memory, ")
+    assert str(folder) in line
+    ids = torch.arange(5)
+    assert torch.equal(task.clips.evaluation(ids), first.clips.evaluation(ids))
+
+
+def test_a_command_compares_large_inputs_for_its_workers(workdir, opened, monkeypatch):
+    inputs = opened().task.clips.inputs.clone()
+    monkeypatch.setattr(keeping, "VERIFIED_BYTES", 0)
+    [path] = (workdir / "datasets" / "synthetic" / "encoded").glob("*.f32")
+    path.write_bytes(bytes(4) + path.read_bytes()[4:])
+    assert not torch.equal(opened(verify=False).task.clips.inputs, inputs)
+    assert torch.equal(opened().task.clips.inputs, inputs)
