@@ -109,7 +109,8 @@ def _said(fault: ErrorDetails, model: type[Card]) -> str:
     """What is wrong with a key, for people who do not know how cards are checked."""
     context = fault.get("ctx", {})
     if fault["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(str(fault["loc"][-1]), model.model_fields, 1)
+        known = model.model_fields if len(fault["loc"]) == 1 else ()
+        close = difflib.get_close_matches(str(fault["loc"][-1]), known, 1)
         return "unknown key" + (f"; did you mean {close[0]!r}?" if close else "")
     if fault["type"] == "union_tag_invalid":
         return f"unknown name {context['tag']!r}: known are {context['expected_tags']}"

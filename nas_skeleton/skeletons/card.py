@@ -247,8 +247,8 @@ class DatasetCard(Card):
     reader: str
     reader_options: dict[str, Any] = Field(default_factory=dict)
     layout: Annotated[
-        Annotated[Name, Tag("name")] | Annotated[OwnLayout, Tag("table")],
-        Discriminator(lambda value: "name" if isinstance(value, str) else "table"),
+        Annotated[Name, Tag("name")] | Annotated[OwnLayout, Tag("own")],
+        Discriminator(lambda value: "name" if isinstance(value, str) else "own"),
     ]
     axes: Axes = ("x", "y", "z")
     bodies: Annotated[int, Field(gt=0)] = 1

@@ -52,6 +52,8 @@ def test_the_synthetic_classes_are_those_of_the_generator() -> None:
             'steps = ["polish"]',
             r"steps\.0: Input should be a valid dictionary|steps\.0: .*",
         ),
+        ('units = "metres"', 'unit = "metres"', "unit: unknown key; did you mean 'units'"),
+        ("[raw]\nfiles", "[raw]\nfile", r"raw\.file: unknown key$"),
         ("steps = []", 'steps = [{ name = "polish" }]', r"steps\.0: .*'polish'.*'centre'"),
         ('layout = "utdmhad"', 'layout = "ntu"', "layout 'ntu' does not fit reader 'utdmhad'"),
         ('reader = "utdmhad"', 'reader = "utdmhad"\nreader_options = { speed = 1 }', "speed"),
