@@ -192,8 +192,8 @@ def download(name: str) -> None:
     An interrupted download goes on where it stopped. For other data sets, says where to ask.
     """
     from nas_skeleton.progress import Bytes
-    from nas_skeleton.skeletons.card import load_dataset_card, whole_card
     from nas_skeleton.skeletons.downloading import download as fetch
+    from nas_skeleton.skeletons.load import load_dataset_card, whole_card
     from nas_skeleton.skeletons.raw import download_of
 
     source, path = download_of(whole_card(load_dataset_card(name)))
@@ -273,7 +273,7 @@ def _interruptible(what: str) -> Iterator[None]:
 
 def _listed(name: str) -> list[str]:
     from nas_skeleton.errors import InputError
-    from nas_skeleton.skeletons.card import load_dataset_card, whole_card
+    from nas_skeleton.skeletons.load import load_dataset_card, whole_card
     from nas_skeleton.skeletons.raw import is_found
     from nas_skeleton.skeletons.readers import get_reader
     from nas_skeleton.skeletons.store import state

@@ -299,7 +299,7 @@ def _write_confusion(found: Fusion, path: Path) -> None:
 
 def _describe(space: Space, index: int, dataset: str, recipe_name: str | None) -> dict[str, Any]:
     """Facts of a network from the cards alone: the data need not be there."""
-    from nas_skeleton.skeletons.card import load_dataset_card
+    from nas_skeleton.skeletons.load import load_dataset_card
     from nas_skeleton.spaces.costs import reduced_size
     from nas_skeleton.spaces.liveness import roles
 

@@ -6,7 +6,8 @@ import pytest
 
 from nas_skeleton.cards import Card, card_names, check_card, check_name, load_card
 from nas_skeleton.errors import InputError
-from nas_skeleton.skeletons.card import DatasetCard, load_dataset_card
+from nas_skeleton.skeletons.card import DatasetCard
+from nas_skeleton.skeletons.load import load_dataset_card
 from nas_skeleton.skeletons.readers import READERS
 from nas_skeleton.skeletons.steps import STEPS
 from nas_skeleton.spaces import load_space

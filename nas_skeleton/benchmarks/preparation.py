@@ -24,8 +24,8 @@ import psutil
 from numpy.random import Generator
 
 from nas_skeleton.errors import InputError
-from nas_skeleton.skeletons.card import load_dataset_card
 from nas_skeleton.skeletons.header import Header
+from nas_skeleton.skeletons.load import load_dataset_card
 from nas_skeleton.skeletons.writing import HEADER
 
 KINDS = 300

@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_skeleton.errors import InputError
-from nas_skeleton.skeletons.card import DatasetCard, load_dataset_card, whole_card
+from nas_skeleton.skeletons.card import DatasetCard
 from nas_skeleton.skeletons.header import ClipEntry, Fault, Header, fingerprint
 from nas_skeleton.skeletons.layouts import Layout
+from nas_skeleton.skeletons.load import load_dataset_card, whole_card
 from nas_skeleton.skeletons.preparing import ReadSource, read_sources, without_repeated
 from nas_skeleton.skeletons.protocols import split_clips
 from nas_skeleton.skeletons.raw import find_raw

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nas_skeleton.errors import InputError
-from nas_skeleton.skeletons.card import load_dataset_card
+from nas_skeleton.skeletons.load import load_dataset_card
 
 
 def test_the_shipped_cards_agree_with_each_other() -> None:

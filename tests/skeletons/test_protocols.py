@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas_skeleton.errors import InputError
-from nas_skeleton.skeletons.card import Protocol, load_dataset_card
+from nas_skeleton.skeletons.card import Protocol
 from nas_skeleton.skeletons.header import ClipEntry
+from nas_skeleton.skeletons.load import load_dataset_card
 from nas_skeleton.skeletons.protocols import split_clips
 
 CARD = load_dataset_card("utdmhad")

@@ -2,9 +2,9 @@
 
 A pickle is a program: Python's own `pickle` calls whatever function it names. This reader is its
 own small machine. It knows only the instructions that plain data needs; the few functions that
-NumPy's arrays are written with are names to it, nothing is ever imported or called by its name,
-and any other name ends the reading. What comes out is made of dicts, lists, tuples, sets, text,
-numbers, None, arrays of numbers, and bytes as views.
+NumPy's arrays are written with are names to it (`pickled`), nothing is ever imported or called by
+its name, and any other name ends the reading. What comes out is made of dicts, lists, tuples, sets,
+text, numbers, None, arrays of numbers, and bytes as views.
 
 Arrays stay views into the file, whatever sizes it promises. Everything else takes memory, a list
 some 70 bytes for the one byte it is in a file: what is made is counted, and a file that asks for
@@ -13,7 +13,6 @@ more than `ROOM` and eight times its own size is refused. Files of sound data ne
 
 from __future__ import annotations
 
-import math
 import mmap
 import sys
 from collections.abc import Callable, Iterator
@@ -21,9 +20,20 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nas_skeleton.errors import InputError
+from nas_skeleton.skeletons.readers.pickled import (
+    CALLS,
+    CLASSES,
+    DICT_ITEM,
+    Dtype,
+    Name,
+    Unfinished,
+    array_of,
+    hashable,
+    set_of,
+    size_of,
+)
 
 SUFFIXES = (".pkl", ".pickle")
 
@@ -33,8 +43,6 @@ ROOM = 128 * 2**20
 _PER_BYTE = 8
 """Places on the stack take that much, so that what only moves objects need not be counted."""
 _LONGEST_NUMBER = 256  # bytes; text of longer ones is refused by Python itself
-_LONGEST_CODE = 20  # of a type of numbers, such as "<f4"
-_MOST_AXES = 32
 _MARK = object()
 """Stands on the stack where a group of items begins."""
 
@@ -76,44 +84,6 @@ def unpickle(content: bytes | memoryview) -> object:
         ) from None
 
 
-class _Name:
-    """A class or function a pickle refers to: only what it is called."""
-
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-class _Dtype:
-    """Type of an array's numbers, complete once its state is set."""
-
-    __slots__ = ("code", "order")
-
-    def __init__(self, code: str) -> None:
-        self.code = code
-        self.order = "="
-
-    def dtype(self) -> np.dtype[Any]:
-        kind, size = self.code[:1], self.code[1:]
-        known = kind in "biufSU" and size.isdecimal() and len(size) <= 9
-        if not known or (kind in "biuf" and size not in ("1", "2", "4", "8")):
-            raise InputError(
-                f"has an array of {self.code[:20]!r}, which is neither numbers nor text"
-            )
-        dtype = np.dtype(self.code)
-        return dtype.newbyteorder(">") if self.order == ">" else dtype.newbyteorder("<")
-
-
-class _Unfinished:
-    """An array whose numbers are yet to come, and where the pickle keeps it in mind."""
-
-    __slots__ = ("remembered",)
-
-    def __init__(self) -> None:
-        self.remembered: list[int] = []
-
-
 def _refuse(what: str) -> NoReturn:
     raise InputError(
         f"asks for {what}; only arrays, lists, dicts, text and numbers are read, as anything else "
@@ -150,7 +120,7 @@ class _Machine:
                 raise ValueError(f"byte {self._at - 1} is no instruction")
             instruction(self)
         (result,) = self._stack
-        if isinstance(result, (_Name, _Dtype, _Unfinished)):
+        if isinstance(result, (Name, Dtype, Unfinished)):
             raise TypeError("it holds no data")
         return result
 
@@ -243,9 +213,9 @@ class _Machine:
         if not isinstance(module, str) or not isinstance(name, str):
             raise TypeError("a function has no name")
         full = f"{module}.{name}"
-        if full not in _CALLS and full not in _CLASSES:
+        if full not in CALLS and full not in CLASSES:
             _refuse(ascii(full[:100]))
-        self._stack.append(_Name(sys.intern(full)))
+        self._stack.append(Name(sys.intern(full)))
 
     # --- containers
 
@@ -276,13 +246,13 @@ class _Machine:
         items = self._group()
         if len(items) % 2:
             raise ValueError("a dict has a key without a value")
-        self._spend(_DICT_ITEM * (len(items) // 2))
+        self._spend(DICT_ITEM * (len(items) // 2))
         return ((self._key(key), value) for key, value in zip(items[::2], items[1::2], strict=True))
 
     def _key(self, key: object) -> object:
         if isinstance(key, memoryview):  # it is copied
             self._spend(len(key))
-        return _hashable(key)
+        return hashable(key)
 
     def add_all(self) -> None:
         items = self._set()
@@ -293,8 +263,8 @@ class _Machine:
 
     def _set(self) -> set[Any]:
         items = self._group()
-        self._spend(_size_of(items))
-        return _set(items)
+        self._spend(size_of(items))
+        return set_of(items)
 
     def _top(self, kind: type[Any]) -> Any:
         if type(self._stack[-1]) is not kind:
@@ -305,7 +275,7 @@ class _Machine:
 
     def remember(self, index: int) -> None:
         thing = self._stack[-1]
-        if isinstance(thing, _Unfinished):
+        if isinstance(thing, Unfinished):
             thing.remembered.append(index)
         self._memo[index] = thing
 
@@ -316,113 +286,29 @@ class _Machine:
 
     def call(self) -> None:
         arguments, function = self._stack.pop(), self._stack.pop()
-        if not isinstance(function, _Name) or function.name not in _CALLS:
+        if not isinstance(function, Name) or function.name not in CALLS:
             raise TypeError("something is called that is no function")
         if type(arguments) is not tuple:
             raise TypeError("arguments are no tuple")
-        self._spend(sum(map(_size_of, arguments)))  # of which copies are made
-        self._stack.append(_CALLS[function.name](*arguments))
+        self._spend(sum(map(size_of, arguments)))  # of which copies are made
+        self._stack.append(CALLS[function.name](*arguments))
 
     def set_state(self) -> None:
         state, thing = self._stack.pop(), self._stack.pop()
-        if isinstance(thing, _Dtype):
+        if isinstance(thing, Dtype):
             thing.order = ">" if isinstance(state[1], str) and state[1] == ">" else "="
             if state[2] is not None or state[3] is not None:
                 raise InputError("has an array of records, which is not read")
             self._stack.append(thing)
-        elif isinstance(thing, _Unfinished):
+        elif isinstance(thing, Unfinished):
             _version, shape, kind, fortran, numbers = state
             self._spend(len(numbers) if isinstance(numbers, str) else 0)
-            array = _array(kind, shape, numbers, "F" if fortran else "C")
+            array = array_of(kind, shape, numbers, "F" if fortran else "C")
             for index in thing.remembered:
                 self._memo[index] = array
             self._stack.append(array)
         else:
             raise TypeError("a state is set on something that has none")
-
-
-def _array(kind: object, shape: object, numbers: object, order: object) -> NDArray[Any]:
-    if isinstance(numbers, list):
-        raise InputError("has an array of objects, which is not read; save lists instead")
-    if not isinstance(kind, _Dtype) or type(shape) is not tuple or len(shape) > _MOST_AXES:
-        raise TypeError("an array is not put together as NumPy does it")
-    if not all(type(size) is int and size >= 0 for size in shape) or order not in ("C", "F"):
-        raise TypeError("an array is not put together as NumPy does it")
-    content = _raw(numbers)
-    dtype = kind.dtype()
-    if math.prod(shape) * dtype.itemsize != len(content):
-        raise ValueError("an array has not as many numbers as it should")
-    if not len(content):
-        return np.zeros(shape, dtype)
-    return np.ndarray(shape, dtype, content, order=order)
-
-
-def _unfinished(*_arguments: object) -> _Unfinished:
-    return _Unfinished()
-
-
-def _from_buffer(numbers: object, kind: object, shape: object, order: object) -> NDArray[Any]:
-    return _array(kind, shape, numbers, order)
-
-
-def _scalar(kind: object, numbers: object) -> object:
-    return _array(kind, (), numbers, "C").item()
-
-
-def _dtype(code: object, *_flags: object) -> _Dtype:
-    if isinstance(code, _Name):  # `dtype(bool)` and its like; never written by NumPy itself
-        raise TypeError("a type of numbers has no code")
-    text = code if isinstance(code, str) else str(_raw(code), "ascii")
-    if len(text) > _LONGEST_CODE:
-        raise ValueError("a type of numbers has a code of no sense")
-    return _Dtype(text)
-
-
-def _encoded(text: object, encoding: object) -> bytes:
-    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise TypeError("bytes are not written as pickle does it")
-    return text.encode("latin-1")
-
-
-def _ordered_dict(*arguments: Any) -> dict[Any, Any]:
-    pairs = arguments[0] if arguments else ()
-    if type(pairs) not in (tuple, list):
-        raise TypeError("a dict is not put together as pickle does it")
-    return {_hashable(key): value for key, value in pairs}
-
-
-def _no_bytes(*arguments: object) -> bytes:
-    if arguments:
-        raise TypeError("bytes are not written as pickle does it")
-    return b""
-
-
-def _set(items: object = ()) -> set[Any]:
-    if type(items) not in (tuple, list):
-        raise TypeError("a set is not put together as pickle does it")
-    return {_hashable(item) for item in items}  # type: ignore[attr-defined]
-
-
-def _raw(numbers: object) -> memoryview:
-    """Bytes as the machine holds them, or the text that Python 2 kept them in."""
-    if isinstance(numbers, memoryview):
-        return numbers
-    if isinstance(numbers, str):
-        return memoryview(numbers.encode("latin-1"))
-    if isinstance(numbers, bytes):
-        return memoryview(numbers)
-    raise TypeError("an array's numbers are no bytes")
-
-
-def _hashable(key: object) -> object:
-    """A key, if it is a plain value: hashing a deeply nested one never ends."""
-    if isinstance(key, memoryview):
-        return bytes(key)
-    if type(key) is tuple and all(type(part) in _PLAIN for part in key):
-        return key
-    if type(key) not in _PLAIN:
-        raise TypeError("a key is neither text nor a number")
-    return key
 
 
 def _in_one_line(error: Exception) -> str:
@@ -436,35 +322,6 @@ def _no_room() -> NoReturn:
         "in lists that should be arrays"
     )
 
-
-def _size_of(argument: object) -> int:
-    """Bytes that a function may take for what it makes of an argument."""
-    if isinstance(argument, (str, bytes, memoryview)):
-        return len(argument)
-    return _DICT_ITEM * len(argument) if isinstance(argument, (list, tuple)) else 0
-
-
-_PLAIN = (str, int, float, bool, bytes, type(None))
-
-_CLASSES = frozenset({"numpy.ndarray", "builtins.bytes", "__builtin__.bytes"})
-"""Classes that are only ever arguments."""
-
-_CALLS: dict[str, Callable[..., Any]] = {
-    "numpy.dtype": _dtype,
-    "_codecs.encode": _encoded,
-    "builtins.bytes": _no_bytes,
-    "__builtin__.bytes": _no_bytes,
-    "builtins.set": _set,
-    "__builtin__.set": _set,
-    "builtins.frozenset": _set,
-    "__builtin__.frozenset": _set,
-    "collections.OrderedDict": _ordered_dict,
-    # NumPy 2 calls its core `_core`.
-    **{f"numpy.{core}.multiarray._reconstruct": _unfinished for core in ("core", "_core")},
-    **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},
-    **{f"numpy.{core}.numeric._frombuffer": _from_buffer for core in ("core", "_core")},
-}
-"""What a pickle may call, and what is done instead."""
 
 _REFUSED = {
     ord("P"): "an object kept outside the file",
@@ -544,7 +401,6 @@ _INSTRUCTIONS: dict[int, Callable[[_Machine], object]] = {
     ord("b"): _Machine.set_state,
 }
 
-_DICT_ITEM = 100
 _COSTS = [0] * 256
 """Bytes that the instructions take at least for what they make, beside its place on the stack."""
 for _cost, _codes in {

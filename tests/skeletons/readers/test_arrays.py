@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 
 from nas_skeleton.errors import InputError
-from nas_skeleton.skeletons.card import load_dataset_card
+from nas_skeleton.skeletons.load import load_dataset_card
 from nas_skeleton.skeletons.readers import arrays
 from nas_skeleton.skeletons.readers.npzfile import read_arrays
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from scipy.io import savemat
 
 from nas_skeleton.errors import InputError
-from nas_skeleton.skeletons.card import load_dataset_card
+from nas_skeleton.skeletons.load import load_dataset_card
 from nas_skeleton.skeletons.readers import mads
 
 JOINTS = 20  # of the card's layout

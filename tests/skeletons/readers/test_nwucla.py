@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas_skeleton.errors import InputError
-from nas_skeleton.skeletons.card import load_dataset_card
+from nas_skeleton.skeletons.load import load_dataset_card
 from nas_skeleton.skeletons.readers import nwucla
 
 CARD = load_dataset_card("utdmhad")  # any will do

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nas_skeleton.skeletons import synthetic as generator
-from nas_skeleton.skeletons.card import load_dataset_card
+from nas_skeleton.skeletons.load import load_dataset_card
 from nas_skeleton.skeletons.readers import synthetic
 
 

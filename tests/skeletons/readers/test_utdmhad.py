@@ -14,7 +14,7 @@ from scipy.io import savemat
 from scipy.sparse import csc_array
 
 from nas_skeleton.errors import InputError
-from nas_skeleton.skeletons.card import load_dataset_card
+from nas_skeleton.skeletons.load import load_dataset_card
 from nas_skeleton.skeletons.readers import utdmhad
 from nas_skeleton.skeletons.readers.utdmhad import ClipName, parse_name, read_mat
 

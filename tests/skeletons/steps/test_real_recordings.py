@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas_skeleton.skeletons.card import load_dataset_card
+from nas_skeleton.skeletons.load import load_dataset_card
 from nas_skeleton.skeletons.poses import Poses
 from nas_skeleton.skeletons.readers import get_reader
 from nas_skeleton.skeletons.steps.frames import DropEmptyFrames, FillGaps, SameRate
