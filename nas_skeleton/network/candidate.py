@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nas_skeleton.network.cell import LeanCell
+from nas_skeleton.network.classifier import Classifier
 from nas_skeleton.spaces.card import Reduction
 from nas_skeleton.spaces.cell import Cell
 
@@ -42,7 +43,7 @@ class ReductionBlock(nn.Module):
         return out + self.shortcut(self.pool(maps))  # type: ignore[no-any-return]
 
 
-class CandidateNetwork(nn.Module):
+class CandidateNetwork(Classifier):
     """One architecture behind a stem: `(N, C, T, V, M)` to class scores `(N, classes)`."""
 
     def __init__(
