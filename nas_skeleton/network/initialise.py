@@ -46,7 +46,7 @@ def constant(value: float) -> Distribution:
 
 
 def drawn(module: ModuleT, **parameters: Distribution) -> ModuleT:
-    """`module`, whose own parameters of these names start as said instead of as `initialise` says."""
+    """`module`, whose own parameters of these names start so instead of as `initialise` says."""
     module._initial = parameters  # type: ignore[assignment]
     return module
 
