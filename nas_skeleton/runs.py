@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from nas_skeleton.results.run import Run
     from nas_skeleton.scheduling.status import Status
-    from nas_skeleton.spaces import Space
+    from nas_skeleton.spaces import SearchSpace
     from nas_skeleton.training.job import Job
 
 
@@ -243,7 +243,7 @@ def _listed(name: str) -> list[object]:
 
 
 def _sbatch_options(
-    run: Run, space: Space, plan: list[Job], left: list[Job], shards: int | None
+    run: Run, space: SearchSpace, plan: list[Job], left: list[Job], shards: int | None
 ) -> str:
     """What makes sbatch run those of the `shards` of a plan that hold jobs that are left."""
     from nas_skeleton.scheduling.effort import efforts
@@ -259,15 +259,15 @@ FAILURE = ("arch_index", "seed", "status", "error")  # columns that say what wen
 WORKERS_SHOWN, FAILURES_SHOWN = 20, 5
 
 
-def _open(name: str) -> tuple[Run, Space]:
+def _open(name: str) -> tuple[Run, SearchSpace]:
     from nas_skeleton.results.run import open_run
-    from nas_skeleton.spaces import load_space
+    from nas_skeleton.spaces import load_any_space
 
     run = open_run(name)
-    return run, load_space(run.arguments.space, run.arguments.modality)
+    return run, load_any_space(run.arguments.space, run.arguments.modality)
 
 
-def _counts(run: Run, space: Space) -> dict[str, int]:
+def _counts(run: Run, space: SearchSpace) -> dict[str, int]:
     """How many of the planned trainings have which status; failed ones count as missing too."""
     from nas_skeleton.results.schema import FAILED
     from nas_skeleton.scheduling.plan import planned_pairs

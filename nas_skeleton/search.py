@@ -6,7 +6,6 @@ Thin: it reads options, prints the plan, lets `scheduling` work, and prints what
 from __future__ import annotations
 
 import os
-from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -19,9 +18,7 @@ from nas_skeleton.training.engines import ENGINES
 if TYPE_CHECKING:
     from nas_skeleton.scheduling.campaign import Campaign, Device, EngineChoice
     from nas_skeleton.scheduling.forecast import Forecast
-    from nas_skeleton.scheduling.outcome import Outcome
     from nas_skeleton.scheduling.shards import Shard
-    from nas_skeleton.scheduling.signals import Signals
     from nas_skeleton.training.job import Job
 
 DEFAULT_TRIALS = 24
@@ -173,18 +170,19 @@ def main(
         raise click.UsageError("--executor slurm submits all shards: leave --shard out")
     slurm_parameters = _slurm_parameters(slurm) if executor == "slurm" else {}
     with Signals().handled() as signals:
-        from nas_skeleton.progress import open_dataset
+        from nas_skeleton.progress import open_dataset, saying, train_with_progress
         from nas_skeleton.results.leaderboard import format_leaderboard
         from nas_skeleton.scheduling.campaign import Means, choose_means, start_campaign
-        from nas_skeleton.spaces import load_space
+        from nas_skeleton.spaces import Space, load_any_space
 
-        search_space = load_space(space, modality)
+        search_space = load_any_space(space, modality)
         search_space.card.recipe(recipe)
         if executor == "slurm":  # the nodes choose; this machine may have no GPU, for example
             chosen: Literal["cpu", "cuda"] = "cpu" if device == "cpu" else "cuda"
             means = Means(1, chosen, "fast", 1, checkpoint_every)
         else:
-            means = choose_means(device, workers, engine, checkpoint_every)
+            cells = isinstance(search_space, Space)
+            means = choose_means(device, workers, engine, checkpoint_every, cells=cells)
             if executor == "ray":
                 from nas_skeleton.scheduling.ray_cluster import means_for_ray
 
@@ -205,6 +203,7 @@ def main(
             shard=None if executor == "slurm" else _own_shard(shard),
             modality=modality,
             keep_scores=keep_scores,
+            on_pretraining=saying(signals),
         )
         jobs = campaign.remaining()
         signals.check()
@@ -221,7 +220,7 @@ def main(
         if dry_run:
             return cli.COMPLETE
         try:
-            _train(campaign, jobs, forecast, signals)
+            train_with_progress(campaign, jobs, forecast, signals)
         finally:
             if campaign.shard is None:
                 click.echo(f"\n{format_leaderboard(campaign.leaderboard(), top)}\n")
@@ -328,9 +327,13 @@ def _submit(
 
 def _plan(campaign: Campaign, jobs: list[Job], forecast: Forecast | None) -> str:
     from nas_skeleton.progress import duration
+    from nas_skeleton.spaces.recipe import Recipe
 
     arguments, means = campaign.run.arguments, campaign.means
     recipe = campaign.space.card.recipe(arguments.recipe)
+    size = (
+        f"C={recipe.channels}, N={recipe.cells_per_stage}, " if isinstance(recipe, Recipe) else ""
+    )
     split = campaign.dataset.split(arguments.protocol)
     archs = len({job.arch_index for job in campaign.jobs})
     clips = ", ".join(f"{len(split[part])} {part}" for part in ("train", "valid", "test"))
@@ -346,8 +349,8 @@ def _plan(campaign: Campaign, jobs: list[Job], forecast: Forecast | None) -> str
         f"Data       {arguments.dataset}, protocol {arguments.protocol}: {clips} clips"
         + f", modality {arguments.modality}" * bool(arguments.modality),
         f"Recipe     {arguments.recipe} ({arguments.recipe_hash}): {recipe.epochs} epochs, "
-        f"C={recipe.channels}, N={recipe.cells_per_stage}, {recipe.frames} frames, batch "
-        f"{recipe.batch_size}, learning rate {recipe.learning_rate:g}",
+        f"{size}{recipe.frames} frames, batch {recipe.batch_size}, "
+        f"learning rate {recipe.peak_learning_rate:g}",
         f"Plan       {plan}" + f", {progress}" * (campaign.shard is None),
     ]
     if campaign.shard is not None:
@@ -360,43 +363,6 @@ def _plan(campaign: Campaign, jobs: list[Job], forecast: Forecast | None) -> str
         lines.append(f"Time       about {duration(seconds)} on {where} (from a short calibration)")
     lines.append(f"Results    {campaign.run.folder}")
     return "\n".join(lines)
-
-
-def _train(campaign: Campaign, jobs: list[Job], forecast: Forecast, signals: Signals) -> None:
-    from nas_skeleton.progress import Progress
-
-    expected = {job.key: seconds for job, seconds in zip(jobs, forecast.seconds, strict=True)}
-    finished = campaign.run.rows(["final_valid_top1", "arch_index"]).dropna()
-    best = max(finished.itertuples(index=False, name=None), default=None)
-    total = sum(forecast.seconds)
-    together = campaign.means.workers * forecast.side_by_side
-    under_way = total * min(1.0, together / max(1, len(jobs))) / 2
-    with closing(Progress("trainings", len(jobs), total, under_way)) as progress:
-
-        def on_outcome(outcome: Outcome) -> None:
-            nonlocal best
-            arch = outcome.job.arch_index
-            if outcome.valid_top1 is not None and (best is None or outcome.valid_top1 > best[0]):
-                best = (outcome.valid_top1, arch)
-            note = (
-                f"best single training so far: #{best[1]}, valid {100 * best[0]:.1f} %"
-                if best
-                else ""
-            )
-            if outcome.fallback:
-                progress.say(f"#{arch} seed {outcome.job.seed} fell back from {outcome.fallback}")
-            if outcome.error:
-                progress.say(f"#{arch} seed {outcome.job.seed} {outcome.status}: {outcome.error}")
-            progress.advance(expected[outcome.job.key], note)
-
-        campaign.execute(
-            jobs,
-            signals,
-            on_outcome,
-            progress.say,
-            side_by_side=forecast.side_by_side,
-            forecast_s=expected,
-        )
 
 
 def _report_failures(campaign: Campaign) -> int:

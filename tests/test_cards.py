@@ -30,19 +30,19 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_cards_of_the_working_folder_come_before_those_shipped(folder):
-    assert {"nb201", "nb201-image"} <= set(card_names("search_spaces"))
+    assert {"nb201", "nb201-image", "nb201-graph"} <= set(card_names("search_spaces"))
     (folder / "nb201.toml").write_text("number = 3")
     assert load_card("search_spaces", "nb201", Example).number == 3
 
 
-@pytest.mark.parametrize("name", ["nb201", "nb201-image"])
+@pytest.mark.parametrize("name", ["nb201", "nb201-image", "nb201-graph"])
 def test_shipped_spaces_load_with_their_three_recipes(name):
     card = load_space(name).card
     assert set(card.recipes) == {"quick", "standard", "thesis"}
     assert card.default_recipe == "quick"
 
 
-@pytest.mark.parametrize("name", ["nb201", "nb201-image"])
+@pytest.mark.parametrize("name", ["nb201", "nb201-image", "nb201-graph"])
 def test_thesis_recipe_is_that_of_the_thesis(name):
     recipe = load_space(name).card.recipe("thesis")
     assert (recipe.channels, recipe.cells_per_stage, recipe.epochs) == (16, 5, 200)

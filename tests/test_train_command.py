@@ -3,11 +3,14 @@
 import json
 import shutil
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from nas_skeleton.results.run import open_run, run_names
 from nas_skeleton.training.candidates import Unsupported
 from nas_skeleton.training.engines import native
+from nas_skeleton.training.train import read_weights
 
 ARCH = (
     "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|"
@@ -80,3 +83,153 @@ def test_describe_for_people_names_edges_and_roles(here):
     done = here(*TRAIN, "--arch", ARCH, "--describe")
     assert "arch_index       6111" in done.stdout
     assert "2->3 nor_conv_1x1 (live)" in done.stdout
+
+
+# --- reference models
+
+MODEL = """
+name = "small-models"
+title = "reference models for tests"
+models = ["stgcn", "stgcn++"]
+default_recipe = "tiny"
+[input]
+encoding = "centred-first-frame"
+[recipes.tiny]
+frames = 4
+epochs = 2
+batch_size = 64
+drop_last = true
+learning_rate = 0.01
+momentum = 0.9
+nesterov = true
+weight_decay = 5e-4
+evaluate_every = 1
+[recipes.dropout]
+frames = 4
+epochs = 1
+batch_size = 64
+drop_last = true
+learning_rate = 0.01
+momentum = 0.9
+nesterov = true
+weight_decay = 5e-4
+evaluate_every = 1
+dropout = 0.5
+"""
+SMALL = ("train", "--space", "small-models", "--dataset", "synthetic:wave+clap+squat")
+
+
+@pytest.fixture
+def small_models(workdir):
+    (workdir / "search_spaces" / "small-models.toml").write_text(MODEL)
+
+
+def test_a_model_is_trained_like_a_cell_and_leaves_its_weights(here, small_models):
+    done = here(*SMALL, "--model", "stgcn++", "--run", "mine")
+    assert done.returncode == 0, done.stderr
+    assert "with the weights of the last epoch" in done.stdout
+    assert "with the weights that were best on validation (epoch" in done.stdout
+    run = open_run("mine")
+    row = run.rows().iloc[0]
+    assert (row["arch_str"], row["engine"]) == ("stgcn++", "fast")
+    assert pd.isna(row["fallback"])
+    assert row["params"] > 1_000_000
+    assert row["macs"] > 1_000_000
+    for which, epoch in (("last", 2), ("best", row["best_epoch"])):
+        weights, after = read_weights(run.weights_path(row["key"], which), row["key"])
+        assert after == epoch
+        assert sum(w.numel() for n, w in weights.items() if "running" not in n) == row["params"]
+    assert here(*SMALL, "--model", "stgcn++", "--run", "mine").stdout.count("already trained") == 1
+
+
+def test_dropout_comes_from_the_training_itself(here, small_models):
+    asked = (*SMALL, "--model", "stgcn", "--recipe", "dropout")
+    for run in ("first", "second"):
+        assert here(*asked, "--run", run).returncode == 0
+    first, second = (open_run(run).rows().iloc[0] for run in ("first", "second"))
+    assert first["final_test_top1"] == second["final_test_top1"]
+    curves = [open_run(run).rows(blobs=True).iloc[0]["curve"] for run in ("first", "second")]
+    assert curves[0] == curves[1]
+
+
+def test_streams_are_trained_and_fused_in_one_command(here, small_models, workdir):
+    done = here(*SMALL, "--model", "stgcn++", "--streams", "2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("with the weights of the last epoch") == 2
+    assert "fused" in done.stdout
+    joint, bone = run_names()
+    assert bone == f"{joint}_bone"
+    assert f"train fuse {joint} {bone} --weights 1:1" in done.stdout
+    assert open_run(bone).rows()["modality"].tolist() == ["bone"]
+    again = here(*SMALL, "--model", "stgcn++", "--streams", "2")
+    assert again.stdout.count("already trained") == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "Give one of --arch (a cell) and --model"),
+        (("--arch", "1", "--model", "stgcn"), "Give one of --arch (a cell) and --model"),
+        (("--model", "resnet"), "unknown model 'resnet': known are"),
+        (("--model", "stgcn", "--engine", "native"), "--engine native trains cells"),
+        (("--model", "stgcn", "--streams", "2", "--modality", "bone"), "leave out --modality"),
+        (("--model", "agcn", "--recipe", "stgcn"), "no dropout"),
+        (("--model", "aim", "--space", "nb201"), "lacks a table [aim]"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(here, workdir, options, message):
+    done = here("train", "--dataset", "synthetic", *options)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "params"), [("stgcn", 3_098_832), ("stgcn++", 1_403_144), ("asgcn", 6_987_478)]
+)
+def test_describe_counts_models_without_data(here, workdir, model, params):
+    done = here("train", "--model", model, "--dataset", "ntu60", "--describe", "--json")
+    described = json.loads(done.stdout)
+    assert described["params"] == params
+    assert described["classes"] == 60
+    assert described["macs"] > 1e8
+
+
+ASGCN = MODEL.replace('["stgcn", "stgcn++"]', '["asgcn"]').replace("small-models", "small-asgcn")
+ASGCN = ASGCN.replace(
+    "[recipes.tiny]",
+    "future = 3\n[aim]\nframes = 5\nhidden = 4\nepochs = 2\nbatch_size = 32\n[recipes.tiny]",
+)
+
+
+def test_as_gcn_predicts_poses_from_links_that_are_inferred_once(here, workdir):
+    (workdir / "search_spaces" / "small-asgcn.toml").write_text(ASGCN)
+    asked = ("--space", "small-asgcn", "--dataset", "synthetic:wave+clap+squat")
+    done = here("train", "--model", "aim", *asked)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("pre-training AIM") == 2
+    assert "kept in" in done.stdout
+    done = here("train", "--model", "asgcn", *asked, "--run", "mine")
+    assert done.returncode == 0, done.stderr
+    assert "pre-training" not in done.stderr
+
+    done = here("train", "predict", "mine", "-o", "poses.npz", "--json")
+    facts = json.loads(done.stdout)
+    poses = np.load(workdir / "poses.npz")
+    clips = facts["clips"]
+    assert facts["frames"] == 3
+    assert poses["predicted"].shape == poses["true"].shape == (clips, 3, 3, 20, 1)
+    assert poses["last"].shape == (clips, 3, 20, 1)
+    assert poses["ids"].shape == (clips,)
+    error = np.sqrt(((poses["predicted"] - poses["true"]) ** 2).sum(axis=1)).mean()
+    assert facts["mean_joint_error"] == pytest.approx(error, rel=1e-4)
+    best = here("train", "predict", "mine", "--weights", "best", "--split", "valid")
+    assert "clips, the last 3 frames of each, weights of epoch" in best.stdout
+    assert (workdir / "mine-poses.npz").is_file()
+
+
+def test_only_as_gcn_predicts_poses(here, small_models):
+    here(*SMALL, "--model", "stgcn++", "--run", "mine")
+    done = here("train", "predict", "mine")
+    assert done.returncode == 2
+    assert "stgcn++ predicts no poses" in done.stderr

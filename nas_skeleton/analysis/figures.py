@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nas_skeleton.errors import InputError
 from nas_skeleton.results.leaderboard import Leaderboard
-from nas_skeleton.spaces import Cell, Space
+from nas_skeleton.spaces import Cell, SearchSpace, Space
 from nas_skeleton.spaces.liveness import Role, roles
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def draw_cell(axes: Axes, cell: Cell, title: str = "") -> None:
     axes.axis("off")
 
 
-def save_run_figure(board: Leaderboard, space: Space, path: Path, title: str = "") -> None:
+def save_run_figure(board: Leaderboard, space: SearchSpace, path: Path, title: str = "") -> None:
     """Draw accuracy against MACs for all architectures of a run, and its best cell.
 
     Raises:
@@ -84,7 +84,7 @@ def save_run_figure(board: Leaderboard, space: Space, path: Path, title: str = "
     figure.suptitle(title, fontsize="medium")
     split = "valid" if board.ranked_by else "test"
     _draw_accuracies(scatter, board, split)
-    if board.ranked_by:
+    if board.ranked_by and isinstance(space, Space):
         best = board.table.iloc[0]
         index = int(best["arch_index"])
         draw_cell(drawing, space.cell(index), f"best by validation (circled): #{index}")

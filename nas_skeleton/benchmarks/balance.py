@@ -176,7 +176,9 @@ def fitted_prices(space: Space, network: Network, seconds: dict[int, float]) -> 
     blind = [index for index, cell in cells.items() if ignores_input(cell)]
     seeing = sorted(cells.keys() - set(blind))
     works = [network.work(cells[index]) for index in seeing]
-    table = np.array([(w.multiply_adds, w.convolution, w.relu, w.pool, w.skip) for w in works])
+    table = np.array(
+        [(w.multiply_adds, w.convolution, w.relu, w.pool, w.skip, w.links) for w in works]
+    )
     measured = np.array([seconds[index] for index in seeing])
     scale = measured.mean() / np.maximum(table.mean(axis=0), 1.0)
 
@@ -191,7 +193,9 @@ def fitted_prices(space: Space, network: Network, seconds: dict[int, float]) -> 
         f_scale=CARELESS,
     )
     rate, *rest = found.x * scale
-    convolution, relu, pool, skip = (float(value / rate) for value in rest)
-    prices = Prices(convolution, relu, pool, skip, blind=1.0)
+    convolution, relu, pool, skip, links = (float(value / rate) for value in rest)
+    if not table[:, -1].any():
+        links = PRICES.links  # cells on a grid say nothing of it
+    prices = Prices(convolution, relu, pool, skip, links, blind=1.0)
     lefts = [seconds[i] / (rate * network.effort(cells[i], prices)) for i in blind]
     return replace(prices, blind=float(median(lefts)) if lefts else PRICES.blind)

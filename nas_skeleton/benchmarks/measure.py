@@ -20,7 +20,7 @@ from nas_skeleton.benchmarks.settings import Setting
 from nas_skeleton.errors import InputError
 from nas_skeleton.skeletons.store import load_dataset
 from nas_skeleton.spaces import load_space
-from nas_skeleton.spaces.card import Recipe
+from nas_skeleton.spaces.recipe import Recipe
 from nas_skeleton.training.loop import clips_per_epoch
 
 LEAST_ROUNDS = 3

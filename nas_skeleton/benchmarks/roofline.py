@@ -10,6 +10,7 @@ the output, the gradient of the weights, and the gradient of the input. The coun
 * ST-GCN's sum over neighbours is taken before the projection and visits connected joints only. The
   bones are a tree: V joints have 3 V - 2 links, themselves included, in whatever subsets. A joint
   has neighbours in one subset at least besides itself, so that it is projected twice at least.
+  So it is in cells on the graph, where convolutions of one node share its sums.
 * What comes first needs no input gradient. That is so for the image stem's convolution. It is also
   so for the first block's sum and projection, although backpropagation as engines do it takes one:
   what the data batch norm needs follows as well from the gradient of the weights, if that is summed
@@ -42,10 +43,11 @@ from statistics import mean
 import torch
 
 from nas_skeleton.spaces import Space
-from nas_skeleton.spaces.card import ImageStem, Recipe, SpaceCard, Stem
+from nas_skeleton.spaces.card import ImageStem, SpaceCard, Stem
 from nas_skeleton.spaces.cell import CONVOLUTIONS, EDGES, NODES, NONE, Cell
 from nas_skeleton.spaces.costs import KERNEL_SIZES, STAGES, reduced_size, taps_inside
 from nas_skeleton.spaces.liveness import Role, ignores_input, roles
+from nas_skeleton.spaces.recipe import Recipe
 
 FLOPS_PER_MULTIPLY_ADD = 2
 PASSES = 3  # output, gradient of the weights, gradient of the input
@@ -56,7 +58,17 @@ NUMBER_BYTES = 4  # float32
 # Maps read and written by the kernels of one operation, forward + backward. Convolution: input and
 # output; both gradients read the output's, one writes the input's, one reads the input. Batch norm
 # reads its input twice (statistics, then scaling) and backward the gradient and the input twice.
-OP_BY_OP = {"conv": 2 + 4, "norm": 3 + 5, "relu": 2 + 3, "pool": 2 + 2, "sum": 3}
+# Sums over neighbours, in front of a convolution on the graph, write three maps, which it then has
+# as input instead of one; those in front of a pool write one.
+OP_BY_OP = {
+    "conv": 2 + 4,
+    "norm": 3 + 5,
+    "relu": 2 + 3,
+    "pool": 2 + 2,
+    "sum": 3,
+    "subsets": (4 + 4) + (2 + 4),
+    "neighbours": 2 + 2,
+}
 
 GEMM_SIZES = {"cpu": (512, 1024), "cuda": (4096, 8192)}
 GPU_COPY_BYTES = 2**30
@@ -143,34 +155,61 @@ def multiply_adds(
     """Multiply-adds that a training step needs for each clip, see the module's text."""
     if ignores_input(cell):
         return 0
-    kernels = _needed_kernels(cell)
+    needed = _needed_convolutions(cell)
+    gathers = len({source for source, kernel in needed if kernel > 1})
+    graph = card.operations == "graph"
     channels, height, width = recipe.channels, recipe.frames, joints
     body = _stem_multiply_adds(card.stem, in_channels, channels, height, width)
     for stage in range(STAGES):
         if stage:
             out_height, out_width = reduced_size(height, width, card.macro.reduction)
             strides = (2, 2 if card.macro.reduction == "both" else 1)
-            taps = taps_inside(3, height, strides[0]) * taps_inside(3, width, strides[1])
+            taps = taps_inside(3, height, strides[0]) * _across(3, width, graph, strides[1])
             shortcut = out_height * out_width  # the pool comes first
             body += PASSES * channels * 2 * channels * (taps + shortcut)
+            body += _sums(channels, height, width, graph)
             height, width, channels = out_height, out_width, 2 * channels
-            body += PASSES * channels**2 * taps_inside(3, height) * taps_inside(3, width)
-        taps = sum(taps_inside(kernel, height) * taps_inside(kernel, width) for kernel in kernels)
-        body += PASSES * channels**2 * taps * recipe.cells_per_stage
+            body += PASSES * channels**2 * taps_inside(3, height) * _across(3, width, graph)
+            body += _sums(channels, height, width, graph)
+        taps = sum(
+            taps_inside(kernel, height) * _across(kernel, width, graph) for _, kernel in needed
+        )
+        cells = PASSES * channels**2 * taps + gathers * _sums(channels, height, width, graph)
+        body += cells * recipe.cells_per_stage
     return body * bodies + PASSES * channels * classes
 
 
-def _needed_kernels(cell: Cell) -> list[int]:
-    """Kernel sizes of the live convolutions of what differs between clips."""
+def _links(joints: int) -> int:
+    """Links of a tree, in both directions and of each joint to itself."""
+    return 3 * joints - 2
+
+
+def _projections(joints: int) -> int:
+    """Pairs of joint and subset at least; a single joint has no neighbours."""
+    return min(2 * joints, _links(joints))
+
+
+def _across(kernel: int, joints: int, graph: bool, stride: int = 1) -> int:
+    """Taps of a kernel over a row of joints; on the graph subsets of neighbours."""
+    return _projections(joints) if graph and kernel > 1 else taps_inside(kernel, joints, stride)
+
+
+def _sums(channels: int, height: int, width: int, graph: bool) -> int:
+    """Sums over neighbours and their gradient, whose links have no weights to train."""
+    return (PASSES - 1) * channels * height * _links(width) if graph else 0
+
+
+def _needed_convolutions(cell: Cell) -> list[tuple[int, int]]:
+    """Source and kernel size of the live convolutions of what differs between clips."""
     varies = [True] + [False] * (NODES - 1)
-    kernels: list[int] = []
+    needed: list[tuple[int, int]] = []
     # In the order of EDGES a node is settled before it is a source.
     for (source, target), op, role in zip(EDGES, cell.operations, roles(cell), strict=True):
         if role is Role.LIVE and varies[source]:
             varies[target] = True
             if op in KERNEL_SIZES:
-                kernels.append(KERNEL_SIZES[op])
-    return kernels
+                needed.append((source, KERNEL_SIZES[op]))
+    return needed
 
 
 def _stem_multiply_adds(
@@ -181,8 +220,7 @@ def _stem_multiply_adds(
         return (
             FIRST_PASSES * in_channels * channels * taps_inside(3, frames) * taps_inside(3, joints)
         )
-    links = 3 * joints - 2
-    projected = min(2 * joints, links)  # a single joint has no neighbours
+    links, projected = _links(joints), _projections(joints)
     total = 0
     for block in range(stem.blocks):
         inputs, passes = (channels, PASSES) if block else (in_channels, FIRST_PASSES)
@@ -237,6 +275,7 @@ def _demand(
         in_channels=in_channels,
     )
     maps = _Maps()
+    graph = space.card.operations == "graph"
     height, width, channels = recipe.frames, joints, recipe.channels
     _stem(maps, space, in_channels, channels, height * width)
     for stage in range(STAGES):
@@ -244,9 +283,9 @@ def _demand(
             before = channels * height * width
             height, width = reduced_size(height, width, space.card.macro.reduction)
             channels *= 2
-            _reduction(maps, before, channels * height * width)
+            _reduction(maps, before, channels * height * width, graph)
         for _ in range(recipe.cells_per_stage):
-            _cell(maps, live, channels * height * width)
+            _cell(maps, live, channels * height * width, graph)
     maps.add(channels * height * width, read=1, written=0, norm=1, relu=1)
     numbers = NUMBER_BYTES * recipe.batch_size * bodies
     return Demand(
@@ -257,7 +296,7 @@ def _demand(
     )
 
 
-def _cell(maps: _Maps, live: Cell, size: float) -> None:
+def _cell(maps: _Maps, live: Cell, size: float, graph: bool) -> None:
     used = [(edge, op) for edge, op in zip(EDGES, live.operations, strict=True) if op != NONE]
     convolutions = [edge for edge, op in used if op in CONVOLUTIONS]
     names = [name for *_, name in live.named_edges()]
@@ -271,15 +310,17 @@ def _cell(maps: _Maps, live: Cell, size: float) -> None:
         norm=len(convolutions),
         relu=len({source for source, _ in convolutions}),
         pool=names.count("avg_pool_3x3"),
+        subsets=names.count("nor_conv_3x3") * graph,
+        neighbours=names.count("avg_pool_3x3") * graph,
         # forward per further input of a node, backward per further use of one
         sum=2 * len(used) - len(targets) - len(sources),
     )
 
 
-def _reduction(maps: _Maps, before: float, after: float) -> None:
+def _reduction(maps: _Maps, before: float, after: float, graph: bool) -> None:
     """Two convolutions with batch norm, and a shortcut that rides along in the sum."""
-    maps.add(before, read=2, written=0, relu=1)
-    maps.add(after, read=2, written=3, conv=2, norm=2, relu=1, sum=1)
+    maps.add(before, read=2, written=0, relu=1, subsets=graph)
+    maps.add(after, read=2, written=3, conv=2, norm=2, relu=1, sum=1, subsets=graph)
     maps.add(after, read=0, written=0, pool=1, conv=1)
 
 

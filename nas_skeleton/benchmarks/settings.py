@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nas_skeleton.spaces.card import Recipe, SpaceCard
+from nas_skeleton.spaces.card import SpaceCard
+from nas_skeleton.spaces.recipe import Recipe
 
 # Named settings: what they change in the card's default recipe.
 NAMED: dict[str, dict[str, int]] = {

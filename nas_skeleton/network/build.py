@@ -4,21 +4,90 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch import nn
+from torch import Tensor, nn
 
 from nas_skeleton.network.candidate import CandidateNetwork
 from nas_skeleton.network.cell import LeanCell
+from nas_skeleton.network.classifier import Classifier
 from nas_skeleton.network.initialise import initialise
-from nas_skeleton.network.reference import ReferenceCell, ReferenceGraphConvolution
-from nas_skeleton.network.stems import GraphConvolution, ImageStem, STGCNStem
+from nas_skeleton.network.links import LINK_TYPES
+from nas_skeleton.network.operations import Graph, Grid
+from nas_skeleton.network.reference import (
+    ReferenceActionalConvolution,
+    ReferenceCell,
+    ReferenceGraph,
+    ReferenceGraphConvolution,
+)
+from nas_skeleton.network.stems import (
+    ActionalConvolution,
+    ASGCNStem,
+    GraphConvolution,
+    ImageStem,
+    STGCNStem,
+)
 from nas_skeleton.skeletons.layouts import Layout
+from nas_skeleton.spaces.card import AnyCard, SpaceCard
+from nas_skeleton.spaces.card import ASGCNStem as ASGCNStemCard
 from nas_skeleton.spaces.card import ImageStem as ImageStemCard
-from nas_skeleton.spaces.card import Recipe, SpaceCard
 from nas_skeleton.spaces.cell import Cell
+from nas_skeleton.spaces.models import Model
+from nas_skeleton.spaces.recipe import ModelRecipe, Recipe, TrainingRecipe
 
 if TYPE_CHECKING:
     from nas_skeleton.skeletons.store import Dataset
-    from nas_skeleton.spaces import Space
+    from nas_skeleton.spaces import SearchSpace
+
+
+def network_of(
+    card: AnyCard,
+    recipe: TrainingRecipe,
+    arch: Cell | Model,
+    *,
+    classes: int,
+    layout: Layout,
+    in_channels: int,
+    bodies: int,
+    plain: bool = False,
+) -> Classifier:
+    """The network of a cell or a reference model, without particular weights.
+
+    Args:
+        card: of the space.
+        recipe: one of its recipes.
+        arch: what is to be built.
+        classes: how many.
+        layout: of the clips.
+        in_channels: C of the clips, with A-links if the card has them.
+        bodies: M of the clips.
+        plain: build the reference form of a cell, which is the same function.
+
+    Raises:
+        InputError: the recipe asks for what a model does not have.
+    """
+    if isinstance(arch, Model):
+        from nas_skeleton.network.models import build_model
+
+        assert isinstance(recipe, ModelRecipe)
+        return build_model(
+            arch.name,
+            in_channels=in_channels - (LINK_TYPES * len(layout.joints) if card.aim else 0),
+            classes=classes,
+            layout=layout,
+            bodies=bodies,
+            future=card.input.future,
+            dropout=recipe.dropout,
+        )
+    assert isinstance(card, SpaceCard)
+    assert isinstance(recipe, Recipe)
+    return candidate_network(
+        card,
+        recipe,
+        arch,
+        classes=classes,
+        layout=layout,
+        in_channels=in_channels,
+        plain=plain,
+    )
 
 
 def candidate_network(
@@ -33,14 +102,23 @@ def candidate_network(
 ) -> CandidateNetwork:
     """The network without particular weights; `plain` builds the reference form of the same.
 
-    `in_channels` is C of its clips: coordinates and scores of all modalities together.
+    `in_channels` is C of its clips: coordinates and scores of all modalities, then A-links.
     """
+    structural = ReferenceGraphConvolution if plain else GraphConvolution
     stem: nn.Module
     if isinstance(card.stem, ImageStemCard):
         stem = ImageStem(in_channels, recipe.channels)
+    elif isinstance(card.stem, ASGCNStemCard):
+        both = ReferenceActionalConvolution if plain else ActionalConvolution
+        actional_weight = card.stem.actional_weight
+
+        def with_links(width: int, channels: int, adjacency: Tensor) -> nn.Module:
+            return both(structural(width, channels, adjacency), width, actional_weight)
+
+        stem = ASGCNStem(in_channels, recipe.channels, layout, card.stem, with_links)
     else:
-        graph_convolution = ReferenceGraphConvolution if plain else GraphConvolution
-        stem = STGCNStem(in_channels, recipe.channels, layout, card.stem, graph_convolution)
+        stem = STGCNStem(in_channels, recipe.channels, layout, card.stem, structural)
+    graph = ReferenceGraph if plain else Graph
     return CandidateNetwork(
         cell,
         stem,
@@ -48,23 +126,26 @@ def candidate_network(
         cells_per_stage=recipe.cells_per_stage,
         classes=classes,
         reduction=card.macro.reduction,
+        operations=graph(layout) if card.operations == "graph" else Grid(),
         build_cell=ReferenceCell if plain else LeanCell,
     )
 
 
 def build_network(
-    space: str | Space,
+    space: str | SearchSpace,
     arch: int | str,
     *,
     dataset: str | Dataset,
     recipe: str | None = None,
     seed: int,
-) -> CandidateNetwork:
+) -> Classifier:
     """A candidate as a `torch.nn.Module`, `(N, C, T, V, M)` to class scores `(N, classes)`.
+
+    Where the space has A-links they lie behind the coordinates along C (`network.links`).
 
     Args:
         space: name of a space's card, or what `load_space` returned.
-        arch: index or architecture string.
+        arch: index, architecture string or name of a reference model.
         dataset: name of a data set's card, or what `load_dataset` returned; gives the layout and
             the numbers of classes and channels.
         recipe: name of a recipe of the card, which sets width and depth.
@@ -75,17 +156,18 @@ def build_network(
         InputError: unknown space, architecture or recipe.
     """
     from nas_skeleton.skeletons.store import load_dataset
-    from nas_skeleton.spaces import load_space
+    from nas_skeleton.spaces import load_any_space
 
     dataset = load_dataset(dataset) if isinstance(dataset, str) else dataset
-    space = load_space(space) if isinstance(space, str) else space
-    network = candidate_network(
+    space = load_any_space(space) if isinstance(space, str) else space
+    network = network_of(
         space.card,
         space.card.recipe(recipe),
-        space.cell(space.resolve(arch)),
+        space.architecture(space.resolve(arch)),
         classes=len(dataset.classes),
         layout=dataset.layout,
-        in_channels=space.card.input.channels(dataset.channels),
+        in_channels=space.card.channels(dataset.channels, len(dataset.layout.joints)),
+        bodies=space.card.input.bodies(dataset.bodies),
     )
     initialise(network, seed)
     return network

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from nas_skeleton.network.cell import LeanCell
 from nas_skeleton.network.classifier import Classifier
+from nas_skeleton.network.operations import Operations
 from nas_skeleton.spaces.card import Reduction
 from nas_skeleton.spaces.cell import Cell
 
 STAGES = 3
-CellBuilder = Callable[[Cell, int], nn.Module]
+CellBuilder = Callable[[Cell, int, Operations], nn.Module]
 
 
 class ReductionBlock(nn.Module):
@@ -27,12 +28,14 @@ class ReductionBlock(nn.Module):
     rounds down on the shortcut and fails for odd sizes); for even sizes it is the same function.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, reduction: Reduction) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, reduction: Reduction, operations: Operations
+    ) -> None:
         super().__init__()
         stride = (2, 2) if reduction == "both" else (2, 1)
-        self.conv_a = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+        self.conv_a = operations.wide_convolution(in_channels, out_channels, stride)
         self.norm_a = nn.BatchNorm2d(out_channels)
-        self.conv_b = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.conv_b = operations.wide_convolution(out_channels, out_channels)
         self.norm_b = nn.BatchNorm2d(out_channels)
         self.pool = nn.AvgPool2d(stride, stride, ceil_mode=True)
         self.shortcut = nn.Conv2d(in_channels, out_channels, 1, bias=False)
@@ -55,17 +58,19 @@ class CandidateNetwork(Classifier):
         cells_per_stage: int,
         classes: int,
         reduction: Reduction,
+        operations: Operations,
         build_cell: CellBuilder = LeanCell,
     ) -> None:
         super().__init__()
+        self.operations = operations
         self.stem = stem
         blocks: list[nn.Module] = []
         width = channels
         for stage in range(STAGES):
             if stage > 0:
-                blocks.append(ReductionBlock(width, 2 * width, reduction))
+                blocks.append(ReductionBlock(width, 2 * width, reduction, operations))
                 width *= 2
-            blocks += [build_cell(cell, width) for _ in range(cells_per_stage)]
+            blocks += [build_cell(cell, width, operations) for _ in range(cells_per_stage)]
         self.blocks = nn.Sequential(*blocks)
         self.norm = nn.BatchNorm2d(width)
         self.classifier = nn.Linear(width, classes)

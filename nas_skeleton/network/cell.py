@@ -10,10 +10,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nas_skeleton.network.operations import Operations
 from nas_skeleton.spaces.cell import Cell
 from nas_skeleton.spaces.liveness import Role, roles
 
-KERNEL_SIZE = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
+CONVOLUTIONS = ("nor_conv_1x1", "nor_conv_3x3")
 
 
 def edge_name(source: int, target: int) -> str:
@@ -24,10 +25,10 @@ def edge_name(source: int, target: int) -> str:
 class ConvNorm(nn.Module):
     """Convolution without bias, then batch norm (eps 1e-5, momentum 0.1). The ReLU comes before."""
 
-    def __init__(self, channels: int, kernel: int) -> None:
+    def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, bias=False)
-        self.norm = nn.BatchNorm2d(channels)
+        self.conv = conv
+        self.norm = nn.BatchNorm2d(conv.out_channels)
 
     def forward(self, activated: Tensor) -> Tensor:
         return self.norm(self.conv(activated))  # type: ignore[no-any-return]
@@ -47,17 +48,10 @@ class Bias(nn.Module):
         return bias[None, :, None, None].expand_as(maps)
 
 
-class Pool(nn.Module):
-    """3x3 average over the positions inside the map, stride 1."""
-
-    def forward(self, maps: Tensor) -> Tensor:
-        return nn.functional.avg_pool2d(maps, 3, stride=1, padding=1, count_include_pad=False)
-
-
 class LeanCell(nn.Module):
     """One cell, `(N, C, T, V)` to the same shape."""
 
-    def __init__(self, cell: Cell, channels: int) -> None:
+    def __init__(self, cell: Cell, channels: int, operations: Operations) -> None:
         super().__init__()
         self._used: list[tuple[int, int, nn.Module]] = []
         for (source, target, name), role in zip(cell.named_edges(), roles(cell), strict=True):
@@ -66,10 +60,10 @@ class LeanCell(nn.Module):
                 continue
             if role is Role.BIAS:
                 module = Bias(channels)
-            elif name in KERNEL_SIZE:
-                module = ConvNorm(channels, KERNEL_SIZE[name])
+            elif name in CONVOLUTIONS:
+                module = ConvNorm(operations.convolution(name, channels))
             else:
-                module = Pool() if name == "avg_pool_3x3" else nn.Identity()
+                module = operations.pool() if name == "avg_pool_3x3" else nn.Identity()
             self.add_module(edge_name(source, target), module)
             self._used.append((source, target, module))
 

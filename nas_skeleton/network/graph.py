@@ -2,7 +2,8 @@
 
 Yan, Xiong, Lin: "Spatial Temporal Graph Convolutional Networks", AAAI 2018, section 3.3. With one
 hop there are three subsets: the joint itself, the neighbours on the outer side of it (or as far
-from the centre joint as it), and the neighbours on the inner side.
+from the centre joint as it), and the neighbours on the inner side. Every further hop adds two, as
+in the structural links of AS-GCN (Li et al., CVPR 2019).
 """
 
 from __future__ import annotations
@@ -31,24 +32,27 @@ def hop_distances(layout: Layout, limit: int | None = None) -> NDArray[np.float6
     return distances
 
 
-def spatial_partition(layout: Layout, partition: Partition) -> NDArray[np.float32]:
-    """Three adjacency subsets `(3, V, V)`; entry `[k, v, w]` weighs joint v's share in joint w.
+def spatial_partition(layout: Layout, partition: Partition, hops: int = 1) -> NDArray[np.float32]:
+    """Adjacency subsets `(1 + 2 * hops, V, V)`; entry `[k, v, w]` weighs joint v's share in w.
 
-    The sum over the subsets is the 0/1 adjacency with self loops, divided by its column sums.
-    Subset 0 holds w itself, subset 1 the neighbours v further from the centre than w or as far,
-    subset 2 those closer: the order of the published code, so that its weights fit.
+    The sum over the subsets is the 0/1 matrix of joints at most `hops` bones apart, divided by its
+    column sums. Subset 0 holds w itself; then, for each number of hops, one subset holds the joints
+    v further from the centre than w or as far, the next those closer: the order of the published
+    code, so that its weights fit.
 
-    The two variants differ in the distance to the centre joint. "spatial-stgcn" limits it to one
-    hop, as the published code does: joints further away are all "equally far", which leaves few
-    entries in the last subset (non-zeros for NTU's 25 joints: 25, 40, 8). "spatial-distance" uses
-    true distances (25, 24, 24). Weights trained with one do not fit the other.
+    The two variants differ in the distance to the centre joint. "spatial-stgcn" limits it to
+    `hops`, as the published code does: joints further away are all "equally far", which leaves few
+    entries in the subsets of the closer (non-zeros for NTU's 25 joints and one hop: 25, 40, 8).
+    "spatial-distance" uses true distances (25, 24, 24). Weights trained with one do not fit the
+    other.
     """
-    adjacent = hop_distances(layout, limit=1) <= 1
-    weights = adjacent / adjacent.sum(axis=0, keepdims=True)
-    limit = 1 if partition == "spatial-stgcn" else None
+    distances = hop_distances(layout, limit=hops)
+    within = distances <= hops
+    weights = within / within.sum(axis=0, keepdims=True)
+    limit = hops if partition == "spatial-stgcn" else None
     to_centre = hop_distances(layout, limit)[layout.centre]
-    itself = np.eye(len(layout.joints), dtype=bool)
-    inner = adjacent & (to_centre[:, None] < to_centre[None, :])
-    outer = adjacent & ~itself & ~inner
-    subsets = np.stack([weights * mask for mask in (itself, outer, inner)])
-    return subsets.astype(np.float32)
+    closer = to_centre[:, None] < to_centre[None, :]
+    masks = [distances == 0]
+    for hop in range(1, hops + 1):
+        masks += [(distances == hop) & ~closer, (distances == hop) & closer]
+    return np.stack([weights * mask for mask in masks]).astype(np.float32)

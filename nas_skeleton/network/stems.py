@@ -6,12 +6,18 @@ joints; the macro skeleton's reductions do.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from nas_skeleton.network.graph import spatial_partition
+from nas_skeleton.network.links import LINK_TYPES, split_links
 from nas_skeleton.skeletons.layouts import Layout
 from nas_skeleton.spaces import card as cards
+
+# From numbers of channels, in and out, and an adjacency `(K, V, V)`.
+GraphConvolutionBuilder = Callable[[int, int, Tensor], nn.Module]
 
 
 def bodies_to_batch(clips: Tensor) -> Tensor:
@@ -41,10 +47,11 @@ class STGCNStem(nn.Module):
         channels: int,
         layout: Layout,
         card: cards.STGCNStem,
-        graph_convolution: type[GraphConvolution],
+        graph_convolution: GraphConvolutionBuilder,
+        hops: int = 1,
     ) -> None:
         super().__init__()
-        adjacency = torch.from_numpy(spatial_partition(layout, card.partition))
+        adjacency = torch.from_numpy(spatial_partition(layout, card.partition, hops))
         self.joints = len(layout.joints)
         self.per_joint = card.data_norm == "joints"
         self.data_norm = nn.BatchNorm1d(in_channels * (self.joints if self.per_joint else 1))
@@ -62,14 +69,44 @@ class STGCNStem(nn.Module):
         )
 
     def forward(self, clips: Tensor) -> Tensor:
+        return self.blocks(self.normed(clips))  # type: ignore[no-any-return]
+
+    def normed(self, clips: Tensor) -> Tensor:
+        """Normalised coordinates `(N * M, C, T, V)`."""
         bodies = bodies_to_batch(clips)
         n, c, t, v = bodies.shape
         if self.per_joint:
             flat = self.data_norm(bodies.permute(0, 3, 1, 2).reshape(n, v * c, t))
-            maps = flat.view(n, v, c, t).permute(0, 2, 3, 1)
-        else:
-            maps = self.data_norm(bodies.reshape(n, c, t * v)).view(n, c, t, v)
-        return self.blocks(maps)  # type: ignore[no-any-return]
+            return flat.view(n, v, c, t).permute(0, 2, 3, 1)  # type: ignore[no-any-return]
+        normed = self.data_norm(bodies.reshape(n, c, t * v))
+        return normed.view(n, c, t, v)  # type: ignore[no-any-return]
+
+
+class ASGCNStem(STGCNStem):
+    """ST-GCN blocks whose joints are joined by structural and actional links.
+
+    Li et al., "Actional-Structural Graph Convolutional Networks", CVPR 2019. Clips are
+    `(N, C + LINK_TYPES * V, T, V, M)`: the links ride along behind the coordinates.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        layout: Layout,
+        card: cards.ASGCNStem,
+        graph_convolution: GraphConvolutionBuilder,
+    ) -> None:
+        coordinates = in_channels - LINK_TYPES * len(layout.joints)
+        super().__init__(coordinates, channels, layout, card, graph_convolution, card.hops)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        coordinates, links = split_links(clips, self.joints)
+        of_bodies = links.permute(0, 4, 1, 2, 3).flatten(0, 1)
+        maps = self.normed(coordinates)
+        for block in self.blocks:
+            maps = block(maps, of_bodies)
+        return maps
 
 
 class STGCNBlock(nn.Module):
@@ -79,7 +116,7 @@ class STGCNBlock(nn.Module):
     """
 
     def __init__(
-        self, graph: GraphConvolution, channels: int, temporal_kernel: int, *, residual: bool
+        self, graph: nn.Module, channels: int, temporal_kernel: int, *, residual: bool
     ) -> None:
         super().__init__()
         padding = (temporal_kernel // 2, 0)
@@ -92,8 +129,8 @@ class STGCNBlock(nn.Module):
         )
         self.residual = residual
 
-    def forward(self, maps: Tensor) -> Tensor:
-        out: Tensor = self.temporal(self.graph(maps))
+    def forward(self, maps: Tensor, *links: Tensor) -> Tensor:
+        out: Tensor = self.temporal(self.graph(maps, *links))
         return torch.relu(out + maps if self.residual else out)
 
 
@@ -125,3 +162,30 @@ class GraphConvolution(nn.Module):
         assert self.project.bias is not None
         bias = self.project.bias.view(k, self.out_channels).T @ weights.sum(dim=1)  # (C, W)
         return out + bias[None, :, None, :]
+
+
+class ActionalConvolution(nn.Module):
+    """A graph convolution over the skeleton, and one over the clip's own actional links, added up.
+
+    `y = structural(x) + actional_weight * sum over j, v of (conv x)[j, c, t, v] * links[j, v, w]`.
+    The sum over joints is taken before the 1x1 convolution, which has no bias.
+
+    Args:
+        structural: the former, from `in_channels` to `structural.out_channels`.
+        in_channels: of the maps.
+        actional_weight: the paper's lambda.
+    """
+
+    def __init__(
+        self, structural: GraphConvolution, in_channels: int, actional_weight: float
+    ) -> None:
+        super().__init__()
+        self.structural = structural
+        self.actional_weight = actional_weight
+        self.actional = nn.Conv2d(LINK_TYPES * in_channels, structural.out_channels, 1, bias=False)
+
+    def forward(self, maps: Tensor, links: Tensor) -> Tensor:
+        """`maps` `(N, C, T, V)`, `links` `(N, LINK_TYPES, V, V)` to `(N, out, T, V)`."""
+        gathered = torch.matmul(maps[:, None], links[:, :, None])  # (N, J, C, T, V)
+        actional: Tensor = self.actional(gathered.flatten(1, 2))
+        return self.structural(maps) + self.actional_weight * actional  # type: ignore[no-any-return]

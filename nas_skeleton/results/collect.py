@@ -29,7 +29,7 @@ from nas_skeleton.errors import InputError
 from nas_skeleton.results import schema, store
 from nas_skeleton.results.copies import with_copies_of_run
 from nas_skeleton.results.run import Run
-from nas_skeleton.spaces import Space
+from nas_skeleton.spaces import SearchSpace
 from nas_skeleton.training.result import SPLITS as MEASURED_SPLITS
 
 SPLITS = ("valid", "test")  # of predictions
@@ -64,7 +64,9 @@ class Collected:
 
 
 def collect(
-    run: Run, space: Space, watch: Callable[[int], Callable[[], None]] = lambda _: lambda: None
+    run: Run,
+    space: SearchSpace,
+    watch: Callable[[int], Callable[[], None]] = lambda _: lambda: None,
 ) -> Collected:
     """Write the table, curves and predictions of `run` into its folder.
 

@@ -10,10 +10,10 @@ import pandas as pd
 from nas_skeleton.errors import InputError
 from nas_skeleton.results import schema
 from nas_skeleton.results.run import DataFacts, Run
-from nas_skeleton.spaces import Cost, Space
+from nas_skeleton.spaces import Cost, SearchSpace, Space
 
 
-def with_copies_of_run(rows: pd.DataFrame, run: Run, space: Space) -> pd.DataFrame:
+def with_copies_of_run(rows: pd.DataFrame, run: Run, space: SearchSpace) -> pd.DataFrame:
     """Rows of a run, with copies for the functional classes where the run asks for them.
 
     Raises:
@@ -29,7 +29,7 @@ def with_copies_of_run(rows: pd.DataFrame, run: Run, space: Space) -> pd.DataFra
     return with_copies(rows, space, run.data)
 
 
-def with_copies(rows: pd.DataFrame, space: Space, data: DataFacts) -> pd.DataFrame:
+def with_copies(rows: pd.DataFrame, space: SearchSpace, data: DataFacts) -> pd.DataFrame:
     """`rows` with a copy of each finished row for every other member of its functional class.
 
     A copy says so: status "copied", `source_index` the architecture that was trained, a key of its
@@ -39,6 +39,7 @@ def with_copies(rows: pd.DataFrame, space: Space, data: DataFacts) -> pd.DataFra
 
     @cache
     def cost(member: int, recipe: str) -> Cost:
+        assert isinstance(space, Space)  # only cells have others that compute the same function
         return space.cost(
             member,
             space.card.recipe(recipe),

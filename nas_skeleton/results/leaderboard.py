@@ -153,7 +153,11 @@ def format_leaderboard(board: Leaderboard, top: int = 10) -> str:
         if board.valid_clips:
             cells.append(_percent(row["valid"], valid))
         cells.append(_percent(row["test"], test))
-        cells += [_short(row["params"]), _short(row["macs"]), f"{row['train_time_s']:.1f} s"]
+        cells += [
+            short_count(row["params"]),
+            short_count(row["macs"]),
+            f"{row['train_time_s']:.1f} s",
+        ]
         body.append(cells)
     align = ("right", "right", "left", *["right"] * (len(header) - 3))
     lines.append(tabulate(body, header, colalign=align, disable_numparse=True))
@@ -228,7 +232,7 @@ def _percent(mean: float, noise: float | None) -> str:
     return f"{100 * mean:.1f} ± " + ("n/a" if noise is None else f"{100 * noise:.1f}")
 
 
-def _short(count: float) -> str:
+def short_count(count: float) -> str:
     """12345 as "12.3 k", 1234567 as "1.23 M"."""
     for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if count >= unit:

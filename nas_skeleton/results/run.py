@@ -5,6 +5,7 @@ data.json       the clips behind its accuracies: classes, and ids and labels per
 results/        one SQLite file per worker (see `store`)
 checkpoints/    unfinished trainings
 scores/         class scores of finished trainings, where they are kept (see `scores`)
+weights/        their weights after the last epoch and after the best on validation, likewise
 table.parquet, table.csv, curves.parquet, predictions.parquet    after `runs collect`
 """
 
@@ -101,6 +102,10 @@ class Run:
     def scores_path(self, key: str) -> Path:
         """Where the class scores of the finished training `key` are, if they were kept."""
         return self.folder / "scores" / f"{key}.npz"
+
+    def weights_path(self, key: str, which: str) -> Path:
+        """Where the weights of the training `key` are, if they were kept: "last" or "best"."""
+        return self.folder / "weights" / f"{key}.{which}.pt"
 
     def checkpoint_path(self, key: str) -> Path:
         """Where the unfinished training `key` is kept."""

@@ -16,7 +16,7 @@ import socket
 from typing import Any
 
 import nas_skeleton
-from nas_skeleton.spaces import Cost, Space
+from nas_skeleton.spaces import Cost, SearchSpace
 from nas_skeleton.training.job import Job
 from nas_skeleton.training.result import SPLITS, Accuracy, EpochRecord, Measured
 
@@ -73,7 +73,7 @@ COLUMNS: dict[str, str] = {
 }
 
 
-def identity_columns(job: Job, space: Space, cost: Cost) -> dict[str, Any]:
+def identity_columns(job: Job, space: SearchSpace, cost: Cost) -> dict[str, Any]:
     """The columns that need no measuring; to be called when the training has ended."""
     recipe = space.card.recipe(job.recipe)
     return {

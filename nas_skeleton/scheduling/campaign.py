@@ -34,14 +34,15 @@ from nas_skeleton.scheduling.shards import Shard, remember_count, shards_of
 from nas_skeleton.scheduling.signals import Signals
 from nas_skeleton.scheduling.worker import Assignment, Train, Worker, Workplace, row_of
 from nas_skeleton.skeletons.store import Dataset
-from nas_skeleton.spaces import Space
-from nas_skeleton.spaces.card import Recipe
+from nas_skeleton.spaces import ModelSpace, SearchSpace
+from nas_skeleton.spaces.recipe import TrainingRecipe
 from nas_skeleton.training.engines import SIDE_BY_SIDE, EngineName
 from nas_skeleton.training.job import Job
 from nas_skeleton.training.result import EpochRecord
 
 if TYPE_CHECKING:
     from nas_skeleton.scheduling.forecast import Forecast
+    from nas_skeleton.training.aim import PretrainingEpoch
 
 Device = Literal["auto", "cpu", "cuda"]
 ExecutorName = Literal["local", "ray"]
@@ -69,9 +70,16 @@ class Means:
 
 
 def choose_means(
-    device: Device, workers: str, engine: EngineChoice = "auto", checkpoint_every_s: float = 20.0
+    device: Device,
+    workers: str,
+    engine: EngineChoice = "auto",
+    checkpoint_every_s: float = 20.0,
+    *,
+    cells: bool = True,
 ) -> Means:
     """Turn "auto" into what this machine has: a worker per GPU if there are any, else per core.
+
+    `cells`: whether cells are trained, and not reference models.
 
     Raises:
         InputError: "cuda" on a machine without a usable GPU, an engine that cannot run here, or not
@@ -89,17 +97,21 @@ def choose_means(
         count = int(workers)
     else:
         raise InputError(f"--workers {workers!r}: give a number of at least 1, or auto")
-    trainer, remark = choose_engine(engine, chosen)
+    trainer, remark = choose_engine(engine, chosen, cells=cells)
     side_by_side = SIDE_BY_SIDE.get(trainer, 1)
     return Means(count, chosen, trainer, side_by_side, checkpoint_every_s, remark)
 
 
-def choose_engine(engine: EngineChoice, device: Literal["cpu", "cuda"]) -> tuple[EngineName, str]:
+def choose_engine(
+    engine: EngineChoice, device: Literal["cpu", "cuda"], *, cells: bool = True
+) -> tuple[EngineName, str]:
     """The engine, and a remark for the user where "auto" chose one to know something of.
 
     Raises:
-        InputError: the engine cannot run on this device.
+        InputError: the engine cannot run on this device, or knows no reference models.
     """
+    if engine in ("native", "packed") and not cells:
+        raise InputError(f"--engine {engine} trains cells, no reference models: use --engine auto")
     if device == "cuda" and engine == "native":
         raise InputError("--engine native trains on a CPU: add --device cpu")
     if device == "cpu" and engine == "cuda-graph":
@@ -108,6 +120,8 @@ def choose_engine(engine: EngineChoice, device: Literal["cpu", "cuda"]) -> tuple
         return engine, ""
     if device == "cuda":
         return "cuda-graph", UNPROVEN
+    if not cells:
+        return "fast", ""
     from nas_skeleton.training.engines.native import available
 
     why_not = available()
@@ -128,17 +142,19 @@ class Campaign:
         means: what to train with.
         shard: the part of the run that is this command's, None for all of it.
         keep_scores: whether class scores of trainings that finish from now on are kept.
+        keep_weights: whether their weights are.
     """
 
     def __init__(
         self,
         run: Run,
-        space: Space,
+        space: SearchSpace,
         dataset: Dataset,
         means: Means,
         shard: Shard | None = None,
         *,
         keep_scores: bool = False,
+        keep_weights: bool = False,
     ) -> None:
         self.run = run
         self.space = space
@@ -146,6 +162,7 @@ class Campaign:
         self.means = means
         self.shard = shard
         self.keep_scores = keep_scores
+        self.keep_weights = keep_weights
 
     @cached_property
     def jobs(self) -> list[Job]:
@@ -298,6 +315,22 @@ class Campaign:
             if path.name.partition(".")[0] in settled and not in_the_making:
                 path.unlink(missing_ok=True)
 
+    def latency(self, arch: int, clips: int) -> float:
+        """Seconds of one forward pass of `clips` clips, on one thread (`training.latency`)."""
+        import torch
+
+        from nas_skeleton.training.candidates import Problem
+        from nas_skeleton.training.latency import latency
+
+        recipe = self.space.card.recipe(self.run.arguments.recipe)
+        problem = Problem(self.space.card, recipe, self._workplace.task)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # as in a worker
+        try:
+            return latency(problem, self.space.architecture(arch), clips)
+        finally:
+            torch.set_num_threads(threads)
+
     @cached_property
     def _workplace(self) -> Workplace:
         from nas_skeleton.scheduling.worker import open_workplace
@@ -315,6 +348,7 @@ class Campaign:
             str(self.shard or ""),
             means.train,
             self.keep_scores,
+            self.keep_weights,
         )
 
     def _executor(
@@ -332,10 +366,11 @@ class Campaign:
     def _recording(self, on_outcome: Callable[[Outcome], None]) -> Callable[[Outcome], None]:
         """`on_outcome`, but rows of dead workers are written first: they could not do it."""
         writer = ResultWriter(self.run.results_folder, worker_name(os.getpid(), new_tag()))
+        layout = self.dataset.layout
 
         def record(outcome: Outcome) -> None:
             if outcome.unstored:
-                writer.append(row_of(outcome, self.run, self.space, self.means.engine))
+                writer.append(row_of(outcome, self.run, self.space, layout, self.means.engine))
             on_outcome(outcome)
 
         return record
@@ -346,7 +381,7 @@ class Campaign:
 
 
 def start_campaign(
-    space: Space,
+    space: SearchSpace,
     dataset: Dataset,
     means: Means,
     *,
@@ -361,6 +396,8 @@ def start_campaign(
     shard: Shard | None = None,
     modality: str = "",
     keep_scores: bool = False,
+    keep_weights: bool = False,
+    on_pretraining: Callable[[PretrainingEpoch], None] = lambda _: None,
 ) -> Campaign:
     """Plan a run, or continue the one that the same arguments started; nothing is written yet.
 
@@ -379,11 +416,17 @@ def start_campaign(
         shard: the part of the run to train, None for all of it.
         modality: what the networks see instead of the card's modalities, several joined by "+".
         keep_scores: whether class scores of trainings that finish from now on are kept.
+        keep_weights: whether their weights are, after the last epoch and the best on validation.
+        on_pretraining: hears of every epoch where the space's A-links have yet to be inferred.
 
     Raises:
         InputError: an unknown name, changed data, a protocol without training clips, a precision
             that the device lacks, or a run folder that belongs to other arguments.
     """
+    import torch
+
+    from nas_skeleton.training.aim import clips_fingerprint
+
     space = space.with_modality(modality)
     recipe = recipe or space.card.default_recipe
     check_precision(recipe, space.card.recipe(recipe), means.device)
@@ -392,7 +435,9 @@ def start_campaign(
     arguments = Arguments(
         space=space.name,
         dataset=dataset.name,
-        fingerprint=dataset.split_fingerprint(protocol),
+        fingerprint=clips_fingerprint(
+            dataset, space.card, protocol, on_pretraining, torch.device(means.device)
+        ),
         protocol=protocol,
         recipe=recipe,
         recipe_hash=space.card.recipe_hash(recipe),
@@ -404,11 +449,19 @@ def start_campaign(
         modality=modality,
     )
     data = data_facts(dataset, protocol, space)
-    run = plan_run(name or default_name(arguments), arguments, data)
-    return Campaign(run, space, dataset, means, shard, keep_scores=keep_scores)
+    run = plan_run(name or default_name(arguments, space), arguments, data)
+    return Campaign(
+        run,
+        space,
+        dataset,
+        means,
+        shard,
+        keep_scores=keep_scores,
+        keep_weights=keep_weights,
+    )
 
 
-def check_precision(name: str, recipe: Recipe, device: Literal["cpu", "cuda"]) -> None:
+def check_precision(name: str, recipe: TrainingRecipe, device: Literal["cpu", "cuda"]) -> None:
     """Nothing, if the device has the precision that the recipe called `name` asks for.
 
     Raises:
@@ -420,13 +473,13 @@ def check_precision(name: str, recipe: Recipe, device: Literal["cpu", "cuda"]) -
         )
 
 
-def data_facts(dataset: Dataset, protocol: str, space: Space) -> DataFacts:
+def data_facts(dataset: Dataset, protocol: str, space: SearchSpace) -> DataFacts:
     """What a run keeps of its data: names and labels of clips, no coordinates."""
     return DataFacts(
         classes=list(dataset.classes),
         joints=len(dataset.layout.joints),
         bodies=space.card.input.bodies(dataset.bodies),
-        channels=space.card.input.channels(dataset.channels),
+        channels=space.card.channels(dataset.channels, len(dataset.layout.joints)),
         splits={
             part: Clips([dataset.ids[i] for i in clips], dataset.labels[clips].tolist())
             for part, clips in dataset.split(protocol).items()
@@ -434,10 +487,13 @@ def data_facts(dataset: Dataset, protocol: str, space: Space) -> DataFacts:
     )
 
 
-def default_name(arguments: Arguments) -> str:
+def default_name(arguments: Arguments, space: SearchSpace) -> str:
     """A run's name from its arguments, without what may grow: trials, and seeds after the first."""
     if arguments.archs is None:
         what = arguments.strategy + ("-one-per-class" if arguments.one_per_class else "")
+    elif isinstance(space, ModelSpace):
+        names = (space.arch_string(arch) for arch in arguments.archs)
+        what = "train-" + "-".join(name.replace("+", "p") for name in names)
     else:
         what = "train-" + "-".join(map(str, arguments.archs))
     parts = (

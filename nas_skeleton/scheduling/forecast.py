@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from nas_skeleton.scheduling.effort import efforts
+from nas_skeleton.scheduling.effort import MODEL_EFFORTS, efforts
 from nas_skeleton.scheduling.worker import Workplace
+from nas_skeleton.spaces import Space
 from nas_skeleton.spaces.cell import CONV_3X3, NONE, SKIP, Cell
 from nas_skeleton.training.candidates import Unsupported
 from nas_skeleton.training.engines import FALLBACK, EngineName
@@ -43,9 +44,10 @@ def forecast(
     """The forecast of `jobs`, of which `side_by_side` at most are advanced together."""
     if not jobs:
         return Forecast([], side_by_side)
-    cheap, dear = (
-        replace(jobs[0], arch_index=place.space.index(cell)) for cell in (CHEAPEST, DEAREST)
-    )
+    space = place.space
+    if not isinstance(space, Space):
+        return _of_models(place, jobs, engine, side_by_side)
+    cheap, dear = (replace(jobs[0], arch_index=space.index(cell)) for cell in (CHEAPEST, DEAREST))
     # The dearest first: what it leaves room for is what all are given.
     dear_s, fitting = _seconds(place, dear, engine, min(side_by_side, len(jobs)))
     cheap_s, _ = _seconds(place, cheap, engine, fitting)
@@ -53,6 +55,20 @@ def forecast(
     slope = max(0.0, dear_s - cheap_s) / (most - least)
     seconds = [cheap_s + slope * max(0.0, effort - least) for effort in of_jobs]
     return Forecast(seconds, fitting if fitting < len(jobs) else side_by_side)
+
+
+def _of_models(
+    place: Workplace, jobs: Sequence[Job], engine: EngineName, side_by_side: int
+) -> Forecast:
+    """Each model by itself: there are few, and they differ in more than size."""
+    together = min(side_by_side, len(jobs))
+    known: dict[int, float] = {}
+    names = place.space.arch_string
+    # The dearest first: what it leaves room for is what all are given.
+    for job in sorted(jobs, key=lambda job: -MODEL_EFFORTS[names(job.arch_index)]):
+        if job.arch_index not in known:
+            known[job.arch_index], together = _seconds(place, job, engine, together)
+    return Forecast([known[job.arch_index] for job in jobs], together)
 
 
 def _seconds(place: Workplace, job: Job, engine: EngineName, together: int) -> tuple[float, int]:

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from nas_skeleton.errors import InputError
 from nas_skeleton.results.run import Arguments, Run
-from nas_skeleton.spaces import Space
+from nas_skeleton.spaces import SearchSpace
 from nas_skeleton.strategies import STRATEGIES, Exhaustive, Random, Strategy
 from nas_skeleton.training.job import Job
 
 
-def build_strategy(arguments: Arguments, space: Space) -> Strategy:
+def build_strategy(arguments: Arguments, space: SearchSpace) -> Strategy:
     """The strategy a run asks for; a random one draws with the run's first seed.
 
     Raises:
@@ -30,7 +30,7 @@ def build_strategy(arguments: Arguments, space: Space) -> Strategy:
     raise InputError(f"unknown --strategy {arguments.strategy!r}: known are {known}")
 
 
-def planned_pairs(arguments: Arguments, space: Space) -> Iterator[tuple[int, int]]:
+def planned_pairs(arguments: Arguments, space: SearchSpace) -> Iterator[tuple[int, int]]:
     """Architecture and seed of all jobs of a run, in the order they are trained.
 
     Per architecture all its seeds. Within a run they are as good as the keys of jobs, and quicker.
@@ -46,7 +46,7 @@ def planned_pairs(arguments: Arguments, space: Space) -> Iterator[tuple[int, int
             yield arch, seed
 
 
-def planned_jobs(arguments: Arguments, space: Space) -> Iterator[Job]:
+def planned_jobs(arguments: Arguments, space: SearchSpace) -> Iterator[Job]:
     """All jobs of a run, in the order they are trained: per architecture all its seeds."""
     for arch, seed in planned_pairs(arguments, space):
         yield job_of(arguments, arch, seed)

@@ -12,10 +12,10 @@ import pandas as pd
 
 from nas_skeleton.results import schema
 from nas_skeleton.results.run import Run
-from nas_skeleton.scheduling.effort import Network
+from nas_skeleton.scheduling.effort import efforts_of
 from nas_skeleton.scheduling.plan import planned_pairs
 from nas_skeleton.scheduling.presence import Seen, look_around
-from nas_skeleton.spaces import Space
+from nas_skeleton.spaces import SearchSpace
 
 NEEDED = ("arch_index", "seed", "status", "finished_at", "train_time_s")  # columns of rows
 WINDOW_S = 3600.0  # the pace is that of the last hour
@@ -65,7 +65,7 @@ class Status:
         }
 
 
-def run_status(run: Run, space: Space, rows: pd.DataFrame, now: datetime.datetime) -> Status:
+def run_status(run: Run, space: SearchSpace, rows: pd.DataFrame, now: datetime.datetime) -> Status:
     """The status of a run.
 
     Args:
@@ -98,12 +98,11 @@ def run_status(run: Run, space: Space, rows: pd.DataFrame, now: datetime.datetim
     )
 
 
-def _effort(run: Run, space: Space, archs: Iterable[int]) -> float:
+def _effort(run: Run, space: SearchSpace, archs: Iterable[int]) -> float:
     """The sum of the relative times of trainings of these architectures."""
-    recipe = space.card.recipe(run.arguments.recipe)
-    network = Network(space, recipe, run.data.joints, run.data.channels)
     times = Counter(archs)
-    return sum(count * network.effort(space.cell(arch)) for arch, count in times.items())
+    known = zip(times.values(), efforts_of(space, run, list(times)), strict=True)
+    return sum(count * effort for count, effort in known)
 
 
 def _lately(ended: pd.DataFrame, now: datetime.datetime | None) -> tuple[list[int], float]:

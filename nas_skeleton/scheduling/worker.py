@@ -21,11 +21,13 @@ from nas_skeleton.results.store import ResultWriter
 from nas_skeleton.scheduling.claims import Claims
 from nas_skeleton.scheduling.outcome import ELSEWHERE, STOPPED, Outcome, Settled
 from nas_skeleton.scheduling.presence import Beat, Presence
+from nas_skeleton.spaces import Space
 from nas_skeleton.training.job import Job
 
 if TYPE_CHECKING:
+    from nas_skeleton.skeletons.layouts import Layout
     from nas_skeleton.skeletons.store import Dataset
-    from nas_skeleton.spaces import Cost, Space
+    from nas_skeleton.spaces import Cost, SearchSpace
     from nas_skeleton.training.engines import EngineName
     from nas_skeleton.training.result import EpochRecord, Measured
     from nas_skeleton.training.task import Task
@@ -41,7 +43,7 @@ class Assignment:
 
     `shard` is for people who look at the workers of a run; empty if the command has all of it.
     `train` is None for `training.train.train_jobs`. `keep_scores`: whether class scores of finished
-    trainings are kept.
+    trainings are kept; `keep_weights`: whether weights are.
     """
 
     run: str
@@ -52,6 +54,7 @@ class Assignment:
     shard: str = ""
     train: Train | None = None
     keep_scores: bool = False
+    keep_weights: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,17 +62,17 @@ class Workplace:
     """What a process needs to train any job of one run."""
 
     run: Run
-    space: Space
+    space: SearchSpace
     task: Task
 
     def cost(self, job: Job) -> Cost:
         """Parameters and MACs of the job's network."""
-        return cost_of(job, self.run, self.space)
+        return cost_of(job, self.run, self.space, self.task.layout)
 
 
 def open_workplace(
     run: Run,
-    space: Space,
+    space: SearchSpace,
     dataset: Dataset,
     device: Literal["cpu", "cuda"],
     *,
@@ -87,10 +90,11 @@ def open_workplace(
     import torch
 
     from nas_skeleton.errors import InputError
+    from nas_skeleton.training.aim import clips_fingerprint
     from nas_skeleton.training.task import build_task
 
     arguments = run.arguments
-    if dataset.split_fingerprint(arguments.protocol) != arguments.fingerprint:
+    if clips_fingerprint(dataset, space.card, arguments.protocol) != arguments.fingerprint:
         raise InputError(f"data set {arguments.dataset!r} is not the one of run {run.name!r}")
     if space.card.recipe_hash(arguments.recipe) != arguments.recipe_hash:
         raise InputError(f"the card of {arguments.space!r} is not the one of run {run.name!r}")
@@ -103,9 +107,21 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def cost_of(job: Job, run: Run, space: Space) -> Cost:
-    """Parameters and MACs of a job's network, dead edges included."""
+def cost_of(job: Job, run: Run, space: SearchSpace, layout: Layout) -> Cost:
+    """Parameters and MACs of a job's network: a cell's on paper, dead edges included."""
     data = run.data
+    if not isinstance(space, Space):
+        from nas_skeleton.training.costs import model_cost
+
+        return model_cost(
+            space.card,
+            job.recipe,
+            space.architecture(job.arch_index),
+            classes=len(data.classes),
+            layout=layout,
+            bodies=data.bodies,
+            channels=data.channels,
+        )
     return space.cost(
         job.arch_index,
         space.card.recipe(job.recipe),
@@ -116,10 +132,13 @@ def cost_of(job: Job, run: Run, space: Space) -> Cost:
     )
 
 
-def row_of(outcome: Outcome, run: Run, space: Space, engine: EngineName) -> dict[str, Any]:
+def row_of(
+    outcome: Outcome, run: Run, space: SearchSpace, layout: Layout, engine: EngineName
+) -> dict[str, Any]:
     """The columns of an outcome's row that need no measuring; `engine` was asked for."""
+    cost = cost_of(outcome.job, run, space, layout)
     return {
-        **schema.identity_columns(outcome.job, space, cost_of(outcome.job, run, space)),
+        **schema.identity_columns(outcome.job, space, cost),
         "status": outcome.status,
         "engine": engine,
         "error": outcome.error or None,
@@ -232,6 +251,7 @@ class Worker:
                 engine=self.assignment.engine,
                 checkpoint_path=lambda job: place.run.checkpoint_path(job.key),
                 checkpoint_every_s=self.assignment.checkpoint_every_s,
+                **self._keeping(place.run),
                 should_stop=should_stop,
                 on_epoch=hear,
             ):
@@ -243,13 +263,19 @@ class Worker:
             for job in left.values():
                 yield Outcome(job, STOPPED)
 
+    def _keeping(self, run: Run) -> dict[str, Any]:
+        """What `train_jobs` is told of weights: nothing, where none are kept."""
+        if not self.assignment.keep_weights:
+            return {}
+        return {"weights_path": lambda job, which: run.weights_path(job.key, which)}
+
     def _store(self, job: Job, result: Measured | Exception) -> Outcome:
         """Store what became of a job, unless somebody took it over meanwhile."""
         if not self._claims.held(job.key):
             return Outcome(job, ELSEWHERE)
         place = self._opened()
         outcome = _outcome(job, result)
-        row = row_of(outcome, place.run, place.space, self.assignment.engine)
+        row = row_of(outcome, place.run, place.space, place.task.layout, self.assignment.engine)
         if isinstance(result, Exception):
             self._writer.append(row)
         else:
@@ -268,12 +294,12 @@ class Worker:
     def _opened(self) -> Workplace:
         if self._place is None:
             from nas_skeleton.skeletons.store import load_dataset
-            from nas_skeleton.spaces import load_space
+            from nas_skeleton.spaces import load_any_space
 
             arguments = self._run.arguments
             self._place = open_workplace(
                 self._run,
-                load_space(arguments.space, arguments.modality),
+                load_any_space(arguments.space, arguments.modality),
                 load_dataset(arguments.dataset),
                 self.assignment.device,
                 verify=False,

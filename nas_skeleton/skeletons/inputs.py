@@ -51,6 +51,7 @@ def encode(
     modalities: Sequence[str] = ("joint",),
     motion: str = "before-sampling",
     sampling: str = "linear",
+    future: int = 0,
 ) -> Values:
     """All clips of a data set as network input, in memory.
 
@@ -68,7 +69,9 @@ def encode(
     to the last, and takes the nearer frame where one of two is without the joint, or whatever the
     modality is made of; "pad-zero" puts
     nobody behind the clip's end, "pad-repeat" the clip again from its beginning, and both cut off
-    what is longer.
+    what is longer. `future` frames at the end of a clip are kept out of that: they follow as they
+    were recorded. Of a clip that is shorter still the first frame stays before them, and the last
+    one is repeated.
 
     Args:
         dataset: a prepared data set.
@@ -80,15 +83,16 @@ def encode(
         motion: whether motion is from one recorded frame to the next ("before-sampling") or from
             one sampled frame to the next ("after-sampling").
         sampling: one of `SAMPLINGS` that is not drawn at random.
+        future: frames that follow the T others, with sampling "linear" only.
 
     Returns:
-        Float32 `(N, C, T, V, M)` in the order of the store; M is 1 for "image".
+        Float32 `(N, C, T + future, V, M)` in the order of the store; M is 1 for "image".
 
     Raises:
         InputError: an unknown encoding, modality, motion, sampling or protocol, fewer than 2
             frames, or "image" for clips that are not x, y and z, or with other than plain joints.
     """
-    way = _Way(encoding, frames, tuple(modalities), motion, sampling)
+    way = _Way(encoding, frames, tuple(modalities), motion, sampling, future)
     way.check(dataset)
     inputs = np.empty(way.shape(dataset), dtype=np.float32)
     for index, clip in enumerate(_clips(dataset, way, protocol)):
@@ -105,6 +109,7 @@ def encoded(
     modalities: Sequence[str] = ("joint",),
     motion: str = "before-sampling",
     sampling: str = "linear",
+    future: int = 0,
     announce: Callable[[str], None] | None = None,
     verify: bool = False,
 ) -> Values:
@@ -114,7 +119,7 @@ def encoded(
     folder cannot be written the array is made in memory, and `announce` is told so in one line.
     `verify` compares kept inputs with their checksum however large they are, see `keeping.kept`.
     """
-    way = _Way(encoding, frames, tuple(modalities), motion, sampling)
+    way = _Way(encoding, frames, tuple(modalities), motion, sampling, future)
     way.check(dataset)
     part = Part("f32", np.dtype("<f4"), way.shape(dataset))
     [inputs] = kept(
@@ -198,6 +203,7 @@ class _Way:
     modalities: tuple[str, ...]
     motion: str
     sampling: str
+    future: int = 0
 
     def check(self, dataset: Dataset) -> None:
         for what, value, allowed in (
@@ -207,6 +213,8 @@ class _Way:
         ):
             if value not in allowed:
                 raise InputError(f"unknown {what} {value!r}: known are {', '.join(allowed)}")
+        if self.future and (self.sampling != "linear" or self.encoding == "image"):
+            raise InputError("future frames need sampling 'linear' and another encoding than image")
         _check_frames(self.frames)
         check_modalities(self.modalities)
         if self.encoding == "image":
@@ -223,13 +231,16 @@ class _Way:
         if self.encoding == "image":
             return len(dataset), 3, self.frames, joints, 1
         channels = dataset.channels * len(self.modalities)
-        return len(dataset), channels, self.frames, joints, dataset.bodies
+        return len(dataset), channels, self.frames + self.future, joints, dataset.bodies
 
     def key(self, dataset: Dataset, protocol: str | None) -> str:
         """The store's content, 8 hex digits, and the SHA-256 of all that decides the inputs."""
         seen = dataset.split_fingerprint(protocol) if self.encoding == "image" else ""
+        own = asdict(self)
+        if not self.future:
+            del own["future"]  # came later than the first kept files
         parts = {
-            **asdict(self),
+            **own,
             "version": VERSION,
             "store": [dataset.fingerprint, dataset.header.content_sha256],
             "clips": hashlib.sha256("\0".join(dataset.ids).encode()).hexdigest(),
@@ -251,7 +262,7 @@ def _clips(dataset: Dataset, way: _Way, protocol: str | None) -> Iterator[Values
         return
     for index in range(len(dataset)):
         x, there = _centred_clip(dataset, index, way.encoding)
-        places = _places(x.shape[1], way.frames, way.sampling)
+        places = _places(x.shape[1], way.frames, way.sampling, way.future)
         if way.motion == "before-sampling":
             parts = _modalities(x, there, way, dataset)
             yield _joined([_sampled(values, mask, places)[0] for values, mask in parts])
@@ -371,10 +382,12 @@ def _centred_clip(dataset: Dataset, index: int, encoding: str) -> tuple[Values, 
     return centred, there
 
 
-def _places(length: int, frames: int, sampling: str) -> NDArray[np.float64]:
-    """Which frames of a clip are taken, `(frames,)`; -1 is nobody."""
+def _places(length: int, frames: int, sampling: str, future: int = 0) -> NDArray[np.float64]:
+    """Which frames of a clip are taken, `(frames + future,)`; -1 is nobody."""
     if sampling == "linear":
-        return np.linspace(0, length - 1, frames)
+        last = max(length - 1 - future, 0)
+        following = np.minimum(last + 1 + np.arange(future), length - 1)
+        return np.concatenate([np.linspace(0, last, frames), following])
     places = np.arange(frames, dtype=np.float64)
     if sampling == "pad-repeat":
         return places % length

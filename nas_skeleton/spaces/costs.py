@@ -4,6 +4,11 @@ The convention is NAS-Bench-201's. All edges count as stored, also dead ones. MA
 convolutions and linear layers (the head's bias counts as one each); batch norm, pooling, ReLU and
 sums are ignored. NAS-Bench-201 and the skeleton literature call this number FLOPs. Feature maps are
 (height, width) = (frames, joints).
+
+With operations on the graph (`network.operations`) the convolutions have as many weights as 3x3
+ones, 3 subsets of neighbours times 3 frames, and as many MACs. On top of them come the sums over
+neighbours in front of each, counted densely as in ST-GCN's published code: V per number of the 3C
+channels that they write. A pool's mean over neighbours is a pool and ignored.
 """
 
 from __future__ import annotations
@@ -15,8 +20,10 @@ from nas_skeleton.errors import InputError
 from nas_skeleton.spaces.cell import CONV_1X1, CONV_3X3, Cell
 
 Reduction = Literal["both", "time"]
+Operations = Literal["grid", "graph"]
 
 KERNEL_SIZES = {CONV_1X1: 1, CONV_3X3: 3}
+SUBSETS = 3  # of a joint's neighbours, which the graph's convolutions tell apart
 STAGES = 3  # channels double and the map shrinks between them
 
 
@@ -43,12 +50,21 @@ def conv_norm_cost(
     return Cost(weights + 2 * out_channels, weights * height * width)
 
 
-def cell_cost(cell: Cell, channels: int, height: int, width: int) -> Cost:
+def neighbours_cost(channels: int, height: int, width: int) -> Cost:
+    """The sums over neighbours of a (channels, height, width) map, in every subset."""
+    return Cost(0, SUBSETS * channels * height * width**2)
+
+
+def cell_cost(
+    cell: Cell, channels: int, height: int, width: int, operations: Operations = "grid"
+) -> Cost:
     """One cell on a (channels, height, width) map."""
     total = Cost(0, 0)
     for op in cell.operations:
         if op in KERNEL_SIZES:
             total += conv_norm_cost(channels, channels, KERNEL_SIZES[op], height, width)
+        if op == CONV_3X3 and operations == "graph":
+            total += neighbours_cost(channels, height, width)
     return total
 
 
@@ -100,6 +116,7 @@ def network_cost(
     width: int,
     stem: Cost,
     reduction: Reduction,
+    operations: Operations = "grid",
     bodies: int = 1,
 ) -> Cost:
     """A whole candidate: stem, three stages of cells, two reductions, last batch norm, head.
@@ -114,6 +131,8 @@ def network_cost(
         width: its columns (joints).
         stem: cost of the stem for one body.
         reduction: which sides the reductions halve, see `reduced_size`.
+        operations: what the cells' operations are to joints; "graph" keeps all joints, that is, it
+            goes with reduction "time".
         bodies: how many bodies a clip has. Everything before the head runs once for each with the
             same weights; the head runs once, on their mean.
 
@@ -137,10 +156,13 @@ def network_cost(
     body = stem
     for stage in range(STAGES):
         if stage > 0:
+            before = neighbours_cost(channels, height, width)
             height, width = reduced_size(height, width, reduction)
             body += reduction_cost(channels, height, width)
             channels *= 2
-        body += cell_cost(cell, channels, height, width).times(cells_per_stage)
+            if operations == "graph":
+                body += before + neighbours_cost(channels, height, width)
+        body += cell_cost(cell, channels, height, width, operations).times(cells_per_stage)
     body += Cost(2 * channels, 0)  # the last batch norm
     head = (channels + 1) * classes
     return Cost(body.params + head, body.macs * bodies + head)
@@ -156,20 +178,30 @@ def stgcn_stem_cost(
     data_features: int,
     in_channels: int = 3,
     subsets: int = 3,
+    link_types: int = 0,
 ) -> Cost:
     """Batch norm of `data_features` coordinates, then ST-GCN blocks from `in_channels`.
 
     A block: 1x1 convolution to `subsets` times the channels with bias, the sum over joints with the
     learnable edge importance (counted densely, as the published code computes it), batch norm,
-    temporal convolution with bias, batch norm.
+    temporal convolution with bias, batch norm. With AS-GCN's links also a 1x1 convolution without
+    bias to `link_types` times the channels, and the sum over joints for each type. To infer the
+    links is done once for a data set and does not count.
     """
     total = Cost(2 * data_features, 0)
     size = frames * joints
     for block in range(blocks):
         width = in_channels if block == 0 else channels
         project, temporal = subsets * channels * width, channels * channels * temporal_kernel
+        linked = link_types * channels * width
         total += Cost(
-            project + subsets * channels + subsets * joints**2 + 4 * channels + temporal + channels,
-            (project + subsets * channels * joints + temporal) * size,
+            linked
+            + project
+            + subsets * channels
+            + subsets * joints**2
+            + 4 * channels
+            + temporal
+            + channels,
+            (linked + project + (subsets + link_types) * channels * joints + temporal) * size,
         )
     return total

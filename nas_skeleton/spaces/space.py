@@ -82,18 +82,7 @@ class CellSpace:
         Raises:
             InputError: not a whole number from 0 to 15,624.
         """
-        try:
-            if isinstance(index, bool):
-                raise TypeError
-            number = operator.index(index)
-        except TypeError:
-            number = -1
-        if not 0 <= number < len(self):
-            raise InputError(
-                f"no architecture {index!r:.60}: indices are whole numbers from 0 to "
-                f"{len(self) - 1}"
-            )
-        return number
+        return checked_index(index, len(self))
 
     @cached_property
     def _indices(self) -> dict[Cell, int]:
@@ -105,3 +94,22 @@ class CellSpace:
         for index in range(len(self)):
             members.setdefault(self.functional_key(index), []).append(index)
         return MappingProxyType({key: tuple(indices) for key, indices in members.items()})
+
+
+def checked_index(index: SupportsIndex, count: int) -> int:
+    """`index` as a plain int.
+
+    Raises:
+        InputError: not a whole number from 0 to `count` - 1.
+    """
+    try:
+        if isinstance(index, bool):
+            raise TypeError
+        number = operator.index(index)
+    except TypeError:
+        number = -1
+    if not 0 <= number < count:
+        raise InputError(
+            f"no architecture {index!r:.60}: indices are whole numbers from 0 to {count - 1}"
+        )
+    return number

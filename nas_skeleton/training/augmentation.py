@@ -20,7 +20,7 @@ from nas_skeleton.skeletons.layouts import Layout
 from nas_skeleton.skeletons.poses import SPATIAL
 
 if TYPE_CHECKING:
-    from nas_skeleton.spaces.card import Recipe
+    from nas_skeleton.spaces.recipe import TrainingRecipe
 
 _NUMBERS = 5  # drawn per clip, whatever they are used for: mirror, three angles, size
 
@@ -119,7 +119,7 @@ class Augmentation:
         return maps[:, kept][:, :, kept]
 
 
-def augmentation_of(recipe: Recipe, layout: Layout, axes: Sequence[str]) -> Augmentation:
+def augmentation_of(recipe: TrainingRecipe, layout: Layout, axes: Sequence[str]) -> Augmentation:
     """What a recipe asks for."""
     return Augmentation(layout, axes, recipe.mirror, recipe.rotation, recipe.scaling)
 

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nas_skeleton.network.build import candidate_network
-from nas_skeleton.network.candidate import CandidateNetwork
+from nas_skeleton.network.build import network_of
+from nas_skeleton.network.classifier import Classifier
 from nas_skeleton.network.initialise import initialise
-from nas_skeleton.spaces.card import Recipe, SpaceCard
-from nas_skeleton.spaces.cell import Cell
+from nas_skeleton.spaces import Architecture, Cell
+from nas_skeleton.spaces.card import AnyCard, SpaceCard
+from nas_skeleton.spaces.recipe import Recipe, TrainingRecipe
 from nas_skeleton.training.task import Task
 
 
@@ -44,35 +45,51 @@ class State:
 class Problem:
     """What all trainings of a run share: card, recipe and the task, on the device to train on."""
 
-    card: SpaceCard
-    recipe: Recipe
+    card: AnyCard
+    recipe: TrainingRecipe
     task: Task
 
-    def network(self, cell: Cell, *, plain: bool = False) -> CandidateNetwork:
+    def network(self, arch: Architecture, *, plain: bool = False) -> Classifier:
         """The candidate with arbitrary weights, in the task's precision, on its device."""
-        network = candidate_network(
+        network = network_of(
             self.card,
             self.recipe,
-            cell,
+            arch,
             classes=self.task.classes,
             layout=self.task.layout,
             in_channels=self.task.channels,
+            bodies=self.task.bodies,
             plain=plain,
         )
         return network.to(self.task.device, self.task.dtype)
 
-    def initial_state(self, cell: Cell, seed: int) -> State:
+    def of_cells(self, archs: Sequence[Architecture]) -> tuple[SpaceCard, Recipe, list[Cell]]:
+        """The problem for engines that know cells and nothing else.
+
+        Raises:
+            Unsupported: the architectures are reference models.
+        """
+        cells = [arch for arch in archs if isinstance(arch, Cell)]
+        if (
+            len(cells) < len(archs)
+            or not isinstance(self.card, SpaceCard)
+            or not isinstance(self.recipe, Recipe)
+        ):
+            raise Unsupported("this engine knows cells, no reference models")
+        return self.card, self.recipe, cells
+
+    def initial_state(self, arch: Architecture, seed: int) -> State:
         """The weights a training starts from; they depend on `seed` and parameters' names alone."""
-        network = self.network(cell)
+        network = self.network(arch)
         initialise(network, seed)
         return state_of(network)
 
 
 class Candidates(ABC):
-    """Candidates of one problem under training; member i has `cells[i]` and starts at `states[i]`.
+    """Candidates of one problem under training; member i is `archs[i]` and starts at `states[i]`.
 
     `loss_sums`, float64 `(members,)` on the task's device, grows with every step by the
-    cross-entropy summed over the step's clips. The loop reads and resets it; a member whose sum is
+    loss summed over the step's clips. The loop reads and resets it; a member whose sum is
     not finite has diverged and does not disturb the others.
 
     Raises:
@@ -84,7 +101,7 @@ class Candidates(ABC):
 
     @abstractmethod
     def __init__(
-        self, problem: Problem, cells: Sequence[Cell], states: Sequence[State]
+        self, problem: Problem, archs: Sequence[Architecture], states: Sequence[State]
     ) -> None: ...
 
     @abstractmethod
@@ -92,7 +109,7 @@ class Candidates(ABC):
         """The learning rate of the steps to come, for all members."""
 
     @abstractmethod
-    def step(self, inputs: Tensor, labels: Tensor) -> None:
+    def step(self, inputs: Tensor, labels: Tensor, seeds: Sequence[int] = ()) -> None:
         """One step of SGD of every member on clips of its own.
 
         The host need not wait for the step to end.
@@ -100,6 +117,8 @@ class Candidates(ABC):
         Args:
             inputs: `(members, batch, C, T, V, M)`, of the task's precision, on its device.
             labels: `(members, batch)`, int64 on the same device.
+            seeds: of what a member's network draws at random in this step; none do but reference
+                models with dropout, which need them.
         """
 
     @abstractmethod

@@ -16,7 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nas_skeleton.network.aim import link_matrices
 from nas_skeleton.network.initialise import derive_seed
+from nas_skeleton.network.links import LINK_TYPES, with_links
 from nas_skeleton.skeletons.inputs import RANDOM, encoded, ragged
 from nas_skeleton.skeletons.layouts import Layout
 from nas_skeleton.skeletons.modalities import modality
@@ -24,7 +26,8 @@ from nas_skeleton.skeletons.store import Dataset
 from nas_skeleton.training.augmentation import Augmentation, augmentation_of
 
 if TYPE_CHECKING:
-    from nas_skeleton.spaces.card import Input, Recipe
+    from nas_skeleton.spaces.card import Input
+    from nas_skeleton.spaces.recipe import TrainingRecipe
 
 HEADROOM = 0.5
 """Share of a GPU's free memory that inputs may take; networks need the rest."""
@@ -190,6 +193,45 @@ class RaggedClips(Clips):
         return moved(x.contiguous(), self.device, self.dtype)
 
 
+class LinkedClips(Clips):
+    """Other clips with A-links behind their coordinates (`network.links`), always the same ones.
+
+    Rotated or scaled clips have the links of the clip as it was.
+
+    Args:
+        clips: the coordinates.
+        types: of the links between all pairs of joints, uint8 `(N, M, V * (V - 1))`, as from
+            `network.aim.edge_types`.
+    """
+
+    def __init__(self, clips: Clips, types: Tensor) -> None:
+        n, c, t, v, m = clips.shape
+        self.clips = clips
+        self.types = types
+        self.shape = (n, c + LINK_TYPES * v, t, v, m)
+        self.device = clips.device
+        self.dtype = clips.dtype
+
+    def training(self, ids: Tensor, seed: int) -> Tensor:
+        return self._linked(self.clips.training(ids, seed), ids)
+
+    def evaluation(self, ids: Tensor) -> Tensor:
+        return self._linked(self.clips.evaluation(ids), ids)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> LinkedClips:
+        types = self.types
+        if fits(device, types.numel(), already=types.device):
+            types = types.to(device)
+        return LinkedClips(self.clips.to(device, dtype), types)
+
+    def _linked(self, batch: Tensor, ids: Tensor) -> Tensor:
+        types = self.types[ids.to(self.types.device)].to(self.device)
+        joints = batch.shape[3]
+        links = link_matrices(types.flatten(0, 1), joints)
+        of_clips = links.view(*types.shape[:2], *links.shape[1:]).permute(0, 2, 3, 4, 1)
+        return with_links(batch, of_clips.to(self.dtype))
+
+
 class AugmentedClips(Clips):
     """Other clips, changed anew every time they are trained on; evaluation sees them unchanged."""
 
@@ -269,7 +311,7 @@ def _blended(
 def build_clips(
     dataset: Dataset,
     card: Input,
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     protocol: str,
     announce: Callable[[str], None] | None = None,
     *,
@@ -300,6 +342,7 @@ def build_clips(
             modalities=card.modalities,
             motion=card.motion,
             sampling=card.sampling,
+            future=card.future,
             announce=announce,
             verify=verify,
         )
@@ -314,7 +357,7 @@ def build_clips(
 def _ragged_clips(
     dataset: Dataset,
     card: Input,
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     announce: Callable[[str], None] | None,
     verify: bool,
 ) -> RaggedClips:

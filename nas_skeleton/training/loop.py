@@ -1,4 +1,4 @@
-"""The training loop: SGD on a cosine, resumable after any batch, for candidates side by side.
+"""The training loop: SGD, resumable after any batch, for candidates side by side.
 
 Everything random comes from generators derived from a training's own seed and the epoch, so a
 training repeats whatever ran before it or beside it, and a resumed one ends as an undisturbed one.
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from nas_skeleton.network.initialise import derive_seed
-from nas_skeleton.spaces.card import Recipe
+from nas_skeleton.spaces.recipe import TrainingRecipe
 from nas_skeleton.training.candidates import Candidates, State, scores_of_clips
 from nas_skeleton.training.result import Accuracy, EpochRecord
 from nas_skeleton.training.task import Task
@@ -34,7 +34,7 @@ class Progress:
     """How far one training is, beside its weights.
 
     `epoch` counts complete epochs, `step` the batches done of the running one, `loss_sum` the
-    cross-entropy over the clips of those batches. `engines` lists what trained it so far.
+    loss over the clips of those batches. `engines` lists what trained it so far.
     `fallback` says why it left the engine it was meant for, and is empty if it did not.
     """
 
@@ -81,7 +81,7 @@ class Loop:
         candidates: Candidates,
         members: Sequence[Member],
         task: Task,
-        recipe: Recipe,
+        recipe: TrainingRecipe,
         *,
         save: Callable[[int, State], None] | None = None,
         save_every_s: float = 20.0,
@@ -115,7 +115,8 @@ class Loop:
             batches = self._batches(first.epoch, clips)
             for step in range(first.step, len(batches)):
                 seeds = [clips_seed(member.seed, first.epoch, step) for member in self.members]
-                self.candidates.step(*self.task.training_batch(batches[step], seeds))
+                inputs, labels = self.task.training_batch(batches[step], seeds)
+                self.candidates.step(inputs, labels, seeds)
                 for member in self.members:
                     member.progress.step += 1
                 self._save_or_stop()
@@ -181,12 +182,22 @@ class Loop:
             raise Stopped
 
 
-def learning_rate(recipe: Recipe, epoch: int) -> float:
-    """Cosine to 0, constant within `epoch` (0-based): `lr / 2 * (1 + cos(pi * epoch / epochs))`."""
-    return recipe.learning_rate / 2 * (1 + math.cos(math.pi * epoch / recipe.epochs))
+def learning_rate(recipe: TrainingRecipe, epoch: int) -> float:
+    """The learning rate of all steps of `epoch` (0-based), from the recipe's peak lr.
+
+    Warm-up: `lr * (epoch + 1) / warmup_epochs`. Else "cosine", Loshchilov and Hutter (ICLR 2017)
+    without restarts: `lr / 2 * (1 + cos(pi * epoch / epochs))`; or "step": `lr * decay ** n`, n of
+    the milestones being passed.
+    """
+    peak = recipe.peak_learning_rate
+    if epoch < recipe.warmup_epochs:
+        return peak * (epoch + 1) / recipe.warmup_epochs
+    if recipe.schedule == "step":
+        return peak * recipe.decay ** sum(epoch >= milestone for milestone in recipe.milestones)
+    return peak / 2 * (1 + math.cos(math.pi * epoch / recipe.epochs))
 
 
-def clips_per_epoch(recipe: Recipe, clips: int) -> int:
+def clips_per_epoch(recipe: TrainingRecipe, clips: int) -> int:
     """How many of `clips` training clips an epoch uses: all, or as many as fill whole batches."""
     whole = clips // recipe.batch_size * recipe.batch_size
     return whole if recipe.drop_last and whole else clips

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -67,6 +68,11 @@ class Measured:
 
         None where the protocol has no validation set: then there is nothing to choose an epoch by.
         """
-        if "valid" not in self.final.accuracy:
-            return None
-        return max(self.curve, key=lambda record: record.accuracy["valid"].top1)
+        return best_on_valid(self.curve)
+
+
+def best_on_valid(curve: Sequence[EpochRecord]) -> EpochRecord | None:
+    """See `Measured.best_on_valid`."""
+    if "valid" not in curve[-1].accuracy:
+        return None
+    return max(curve, key=lambda record: record.accuracy["valid"].top1)

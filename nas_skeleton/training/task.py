@@ -13,8 +13,10 @@ from torch import Tensor
 
 from nas_skeleton.skeletons.layouts import Layout
 from nas_skeleton.skeletons.store import Dataset
-from nas_skeleton.spaces.card import Recipe, SpaceCard
-from nas_skeleton.training.clips import Clips, FixedClips, build_clips
+from nas_skeleton.spaces.card import AnyCard
+from nas_skeleton.spaces.recipe import TrainingRecipe
+from nas_skeleton.training.aim import infer_links
+from nas_skeleton.training.clips import Clips, FixedClips, LinkedClips, build_clips
 
 EVALUATION_BATCH = 256
 
@@ -82,13 +84,18 @@ class Task:
 
     @property
     def channels(self) -> int:
-        """C of the inputs: coordinates and scores of all modalities together."""
+        """C of the inputs: coordinates and scores of all modalities together, and A-links."""
         return self.clips.shape[1]
+
+    @property
+    def bodies(self) -> int:
+        """M of the inputs."""
+        return self.clips.shape[4]
 
 
 def build_task(
-    card: SpaceCard,
-    recipe: Recipe,
+    card: AnyCard,
+    recipe: TrainingRecipe,
     dataset: Dataset,
     protocol: str,
     announce: Callable[[str], None] | None = None,
@@ -110,8 +117,12 @@ def build_task(
             that the data cannot have.
     """
     splits = dataset.split(protocol)
+    clips = build_clips(dataset, card.input, recipe, protocol, announce, verify=verify)
+    if card.aim:
+        links = infer_links(dataset, card, protocol, announce=announce)
+        clips = LinkedClips(clips, torch.from_numpy(links))
     return Task(
-        build_clips(dataset, card.input, recipe, protocol, announce, verify=verify),
+        clips,
         torch.from_numpy(dataset.labels.astype("int64")),
         {split: torch.from_numpy(ids) for split, ids in splits.items() if len(ids)},
         len(dataset.classes),

@@ -6,7 +6,7 @@ import math
 import time
 
 from nas_skeleton.network.initialise import derive_seed
-from nas_skeleton.spaces import Space
+from nas_skeleton.spaces import SearchSpace
 from nas_skeleton.training.candidates import Problem, scores_of_clips
 from nas_skeleton.training.engines import EngineName, candidates_of
 from nas_skeleton.training.job import Job
@@ -18,7 +18,7 @@ EVALUATED = 256  # clips, at most
 
 
 def predict_seconds(
-    job: Job, space: Space, task: Task, engine: EngineName, side_by_side: int = 1
+    job: Job, space: SearchSpace, task: Task, engine: EngineName, side_by_side: int = 1
 ) -> float:
     """Seconds `job` will take of one worker that does nothing else: steps and evaluations.
 
@@ -30,18 +30,18 @@ def predict_seconds(
     """
     recipe = space.card.recipe(job.recipe)
     problem = Problem(space.card, recipe, task)
-    cell = space.cell(job.arch_index)
-    state = problem.initial_state(cell, derive_seed(job.key))
-    candidates = candidates_of(engine, problem, [cell] * side_by_side, [state] * side_by_side)
+    arch = space.architecture(job.arch_index)
+    state = problem.initial_state(arch, derive_seed(job.key))
+    candidates = candidates_of(engine, problem, [arch] * side_by_side, [state] * side_by_side)
     candidates.set_learning_rate(0.0)  # costs the same, and a bad recipe does not diverge here
     ids = task.splits["train"][: recipe.batch_size].expand(side_by_side, -1)
     seeds = [derive_seed(job.key, member) for member in range(side_by_side)]
     for _ in range(WARM_UP):
-        candidates.step(*task.training_batch(ids, seeds))
+        candidates.step(*task.training_batch(ids, seeds), seeds)
     candidates.loss_sums.tolist()  # waits for the device
     started = time.perf_counter()
     for _ in range(TIMED):
-        candidates.step(*task.training_batch(ids, seeds))
+        candidates.step(*task.training_batch(ids, seeds), seeds)
     candidates.loss_sums.tolist()
     per_step = (time.perf_counter() - started) / TIMED
 

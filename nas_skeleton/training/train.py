@@ -7,39 +7,38 @@ engine gains by it, and what becomes of one is no concern of the others.
 from __future__ import annotations
 
 import copy
-import statistics
-import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from nas_skeleton.errors import InputError
 from nas_skeleton.network.initialise import derive_seed
-from nas_skeleton.spaces import Space
-from nas_skeleton.spaces.cell import Cell
+from nas_skeleton.spaces import Architecture, SearchSpace
 from nas_skeleton.training import checkpoint
-from nas_skeleton.training.candidates import Problem, State, Unsupported
+from nas_skeleton.training.candidates import Candidates, Problem, State, Unsupported
 from nas_skeleton.training.engines import FALLBACK, EngineName, candidates_of
-from nas_skeleton.training.engines.precision import Arithmetic
 from nas_skeleton.training.job import Job
+from nas_skeleton.training.latency import latency
 from nas_skeleton.training.loop import Diverged, Loop, Member, Progress, Stopped
 from nas_skeleton.training.memory import PeakMemory, is_out_of_memory
-from nas_skeleton.training.result import Accuracy, EpochRecord, Measured
+from nas_skeleton.training.result import Accuracy, EpochRecord, Measured, best_on_valid
 from nas_skeleton.training.task import Task
 
+Which = Literal["last", "best"]
+
 LEAST_LOG = -60_000.0  # near the least number of half precision
-LATENCY_RUNS = 5  # after one that warms up; more would cost more than it tells
 
 
 def train_jobs(
     jobs: Sequence[Job],
-    space: Space,
+    space: SearchSpace,
     task: Task,
     *,
     engine: EngineName = "fast",
@@ -47,6 +46,7 @@ def train_jobs(
     checkpoint_every_s: float = 20.0,
     should_stop: Callable[[], bool] = lambda: False,
     on_epoch: Callable[[Job, EpochRecord], None] = lambda _, __: None,
+    weights_path: Callable[[Job, Which], Path] | None = None,
 ) -> Iterator[tuple[Job, Measured | Exception]]:
     """Train `jobs`, all of one recipe, to the end, each from its checkpoint if it has one.
 
@@ -56,6 +56,10 @@ def train_jobs(
     A job that the engine cannot train goes to the next one of `FALLBACK`, alone; one whose loss is
     not finite is trained again by the plain network, alone, before it counts as diverged. Both are
     said in `Measured.fallback`.
+
+    Where there is a `weights_path`, weights are written there after the last epoch ("last"), and
+    after every evaluated epoch that is the best so far on validation clips ("best"):
+    `read_weights` reads them.
 
     Yields:
         Each job as it ends, with what was measured or the exception that ended it: `loop.Diverged`
@@ -77,15 +81,16 @@ def train_jobs(
             checkpoint_every_s,
             should_stop,
             on_epoch,
+            weights_path,
         )
-        trainings = [group.begin(job, space.cell(job.arch_index)) for job in jobs]
+        trainings = [group.begin(job, space.architecture(job.arch_index)) for job in jobs]
         for equals in _equally_far(trainings, engine):
             yield from group.train(equals, equals[0].engine(engine))
     finally:
         torch.set_num_threads(threads)
 
 
-def train_job(job: Job, space: Space, task: Task, **options: Any) -> Measured:
+def train_job(job: Job, space: SearchSpace, task: Task, **options: Any) -> Measured:
     """Train one job as `train_jobs` does.
 
     Raises:
@@ -98,6 +103,18 @@ def train_job(job: Job, space: Space, task: Task, **options: Any) -> Measured:
     return outcome
 
 
+def read_weights(path: Path, key: str) -> tuple[dict[str, Tensor], int]:
+    """What `train_jobs` wrote of the training `key`: weights by name, and after how many epochs.
+
+    Raises:
+        InputError: there are none, or the file is damaged.
+    """
+    saved = checkpoint.load(path, key)
+    if saved is None:
+        raise InputError(f"{path}: no weights of this training; `train` keeps them")
+    return saved["weights"], saved["epoch"]
+
+
 def training_seed(job: Job) -> int:
     """The seed all randomness of a training comes from: its identity, so no two share a stream."""
     return derive_seed(job.key)
@@ -108,7 +125,7 @@ class _Training:
     """A job under way."""
 
     job: Job
-    cell: Cell
+    arch: Architecture
     state: State
     progress: Progress
 
@@ -138,16 +155,17 @@ class _Group:
     checkpoint_every_s: float
     should_stop: Callable[[], bool]
     on_epoch: Callable[[Job, EpochRecord], None]
+    weights_path: Callable[[Job, Which], Path] | None
 
-    def begin(self, job: Job, cell: Cell) -> _Training:
+    def begin(self, job: Job, arch: Architecture) -> _Training:
         """The job as its checkpoint left it, or at its beginning."""
-        fresh = self._initial_state(job, cell)
+        fresh = self._initial_state(job, arch)
         path = self.checkpoint_path(job) if self.checkpoint_path else None
         saved = checkpoint.load(path, job.key) if path else None
         if path is None or saved is None:
-            return _Training(job, cell, fresh, Progress())
+            return _Training(job, arch, fresh, Progress())
         try:
-            return _Training(job, cell, *_unpack(saved, like=fresh))
+            return _Training(job, arch, *_unpack(saved, like=fresh))
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"{path}: its contents do not fit this training ({type(error).__name__}): remove "
@@ -185,7 +203,7 @@ class _Group:
         if len(trainings) > 1:  # find out which of them it was; the others go on together
             half = len(trainings) // 2
             for part in (trainings[:half], trainings[half:]):
-                later = [self.begin(training.job, training.cell) for training in part]
+                later = [self.begin(training.job, training.arch) for training in part]
                 for equals in _equally_far(later, engine):
                     yield from self.train(equals, engine)
         elif (isinstance(error, Unsupported) or is_out_of_memory(error)) and engine in FALLBACK:
@@ -202,7 +220,7 @@ class _Group:
         """
         progress = Progress(fallback=_reasons(training, engine, error))
         return replace(
-            training, state=self._initial_state(training.job, training.cell), progress=progress
+            training, state=self._initial_state(training.job, training.arch), progress=progress
         )
 
     def _train(
@@ -212,7 +230,7 @@ class _Group:
         task = self.problem.task
         peak = PeakMemory(task.device)
         candidates = candidates_of(
-            engine, self.problem, [t.cell for t in trainings], [t.state for t in trainings]
+            engine, self.problem, [t.arch for t in trainings], [t.state for t in trainings]
         )
         members = []
         for training in trainings:
@@ -226,6 +244,12 @@ class _Group:
             job = trainings[index].job
             checkpoint.save(self.checkpoint_path(job), job.key, _pack(state, members[index]))
 
+        def heard(index: int, record: EpochRecord) -> None:
+            if self.weights_path:
+                curve = members[index].progress.curve
+                self._write_weights(trainings[index].job, curve, candidates, index)
+            self.on_epoch(trainings[index].job, record)
+
         Loop(
             candidates,
             members,
@@ -234,16 +258,31 @@ class _Group:
             save=save if self.checkpoint_path else None,
             save_every_s=self.checkpoint_every_s,
             should_stop=self.should_stop,
-            on_epoch=lambda index, record: self.on_epoch(trainings[index].job, record),
+            on_epoch=heard,
         ).run()
         return [
             Diverged(member.diverged)
             if member.diverged
-            else self._measured(training.cell, member, peak.read())
+            else self._measured(training.arch, member, peak.read())
             for training, member in zip(trainings, members, strict=True)
         ]
 
-    def _measured(self, cell: Cell, member: Member, peak_memory_bytes: int) -> Measured:
+    def _write_weights(
+        self, job: Job, curve: list[EpochRecord], candidates: Candidates, member: int
+    ) -> None:
+        """Keep the weights of the epoch at the end of `curve`, if they are the last or the best."""
+        assert self.weights_path is not None
+        record = curve[-1]
+        kinds: list[Which] = ["last"] if record.epoch == self.problem.recipe.epochs else []
+        if best_on_valid(curve) is record:
+            kinds.append("best")
+        if not kinds:
+            return
+        state = {"epoch": record.epoch, "weights": candidates.state(member).weights}
+        for which in kinds:
+            checkpoint.save(self.weights_path(job, which), job.key, state)
+
+    def _measured(self, arch: Architecture, member: Member, peak_memory_bytes: int) -> Measured:
         progress = member.progress
         held_out = {
             split: member.scores[split] for split in ("valid", "test") if split in member.scores
@@ -255,7 +294,7 @@ class _Group:
                 for split, scores in held_out.items()
             },
             train_time_s=progress.train_time_s,
-            latency_s=latency(self.problem, cell),
+            latency_s=latency(self.problem, arch),
             peak_memory_bytes=peak_memory_bytes,
             engine="+".join(progress.engines),
             fallback=progress.fallback,
@@ -271,8 +310,8 @@ class _Group:
             return self.problem.recipe.precision
         return str(dtype).removeprefix("torch.")
 
-    def _initial_state(self, job: Job, cell: Cell) -> State:
-        return self.problem.initial_state(cell, derive_seed(training_seed(job), "weights"))
+    def _initial_state(self, job: Job, arch: Architecture) -> State:
+        return self.problem.initial_state(arch, derive_seed(training_seed(job), "weights"))
 
 
 def _reasons(training: _Training, engine: EngineName, error: Exception) -> str:
@@ -314,27 +353,6 @@ def log_probabilities(scores: torch.Tensor) -> NDArray[np.float16]:
     """
     values = torch.log_softmax(scores.double(), dim=1)
     return values.clamp(min=LEAST_LOG).cpu().numpy().astype(np.float16)
-
-
-@torch.inference_mode()
-def latency(problem: Problem, cell: Cell) -> float:
-    """Median seconds of one forward pass of a single clip through the lean PyTorch network.
-
-    In evaluation mode, on the problem's device, whatever engine trains: the figure belongs to the
-    architecture.
-    """
-    arithmetic = Arithmetic(problem)
-    network = problem.network(cell).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    [clip] = problem.task.evaluation_batches(torch.zeros(1, dtype=torch.int64))
-    times = []
-    for _ in range(LATENCY_RUNS + 1):
-        started = time.perf_counter()
-        with arithmetic.flags(), arithmetic.forward():
-            network(clip)
-        if clip.is_cuda:
-            torch.cuda.synchronize(clip.device)
-        times.append(time.perf_counter() - started)
-    return statistics.median(times[1:])
 
 
 def device_name(device: torch.device) -> str:

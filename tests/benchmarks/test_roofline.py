@@ -14,10 +14,11 @@ from nas_skeleton.benchmarks.roofline import (
     multiply_adds,
 )
 from nas_skeleton.network.build import candidate_network
+from nas_skeleton.network.operations import GraphTimeConvolution
 from nas_skeleton.network.stems import GraphConvolution
 from nas_skeleton.skeletons.layouts import NTU, UTDMHAD, Layout
 from nas_skeleton.spaces import load_space
-from nas_skeleton.spaces.cell import CONV_1X1, CONV_3X3, NONE, SKIP, Cell
+from nas_skeleton.spaces.cell import AVG_POOL, CONV_1X1, CONV_3X3, NONE, SKIP, Cell
 from nas_skeleton.spaces.liveness import Role, roles
 from nas_skeleton.spaces.order import nats_bench_order
 
@@ -68,6 +69,19 @@ def test_arithmetic_of_the_graph_stem_by_hand():
     assert roofline._stem_multiply_adds(card, 3, 2, 4, 3) == first + second + 2 * temporal
 
 
+def test_sums_over_neighbours_move_maps_of_their_own_only_op_by_op():
+    grid, graph = load_space("nb201"), load_space("nb201-graph")
+    grid.card = grid.card.model_copy(update={"macro": graph.card.macro})
+    small = {"channels": 4, "cells_per_stage": 1, "frames": 8, "batch_size": 2}
+    cell = Cell((NONE, NONE, NONE, CONV_3X3, AVG_POOL, SKIP))
+    (on_grid, _), (on_graph, _) = (demand(space, cell, **small) for space in (grid, graph))
+    assert on_graph.least_bytes == on_grid.least_bytes
+    assert on_graph.maps == on_grid.maps
+    numbers = 4 * 8 * 20  # of a map in every stage
+    convolved = 3 + 4  # one live convolution a cell, and two in each reduction
+    assert on_graph.op_by_op_bytes - on_grid.op_by_op_bytes == 4 * 2 * 14 * convolved * numbers
+
+
 def test_arithmetic_counts_live_edges_only():
     space = load_space("nb201")
     dead = Cell((CONV_3X3, NONE, NONE, SKIP, NONE, NONE))  # node 1 leads nowhere
@@ -102,7 +116,7 @@ def naive_count(card, recipe, cell, layout, classes, bodies):
         parameter.data.normal_()
         if parameter.ndim == 1:
             parameter.data.abs_()  # biases of batch norms keep ReLUs from being zero everywhere
-    counted = []
+    counted, gathered = [], []
 
     def on_call(module, arguments, _):
         maps = arguments[0].detach()
@@ -122,6 +136,16 @@ def naive_count(card, recipe, cell, layout, classes, bodies):
             return
         taps = naive_taps(maps.shape[2:], module.kernel_size, module.stride, module.padding)
         passes = 3 if arguments[0].requires_grad else 2
+        if isinstance(module, GraphTimeConvolution):
+            links = torch.nonzero(module.adjacency).tolist()
+            if not any(arguments[0] is seen for seen in gathered):
+                gathered.append(arguments[0])
+                counted.append(2 * len(links) * maps.shape[1] * maps.shape[2] * bodies)
+            taps //= maps.shape[3]  # over frames; one for every pair that is projected
+            projected = {(k, w) for k, _, w in links}
+            pairs = taps * len(projected) * maps.shape[1] * module.out_channels
+            counted.append(passes * pairs * bodies)
+            return
         counted.append(passes * module.in_channels * module.out_channels * taps * bodies)
 
     for module in network.modules():
@@ -132,8 +156,14 @@ def naive_count(card, recipe, cell, layout, classes, bodies):
     return 0 if torch.equal(scores[0], scores[1]) else sum(counted)
 
 
-@pytest.mark.parametrize("reduction", ["both", "time"])
-@pytest.mark.parametrize(("name", "blocks"), [("nb201-image", 0), ("nb201", 1), ("nb201", 2)])
+@pytest.mark.parametrize(
+    ("name", "blocks", "reduction"),
+    [
+        *[(*stem, "both") for stem in (("nb201-image", 0), ("nb201", 1), ("nb201", 2))],
+        *[(*stem, "time") for stem in (("nb201-image", 0), ("nb201", 1), ("nb201", 2))],
+        ("nb201-graph", 1, "time"),
+    ],
+)
 def test_arithmetic_is_what_a_naive_count_finds(name, blocks, reduction):
     card = load_space(name).card
     stem = card.stem.model_copy(update={"blocks": blocks} if blocks else {})

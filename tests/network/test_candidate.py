@@ -15,6 +15,7 @@ from nas_skeleton.spaces.liveness import Role, ignores_input, roles
 
 STGCN = load_space("nb201")
 IMAGE = load_space("nb201-image")
+GRAPH = load_space("nb201-graph")
 SMALL = STGCN.card.recipe("quick").model_copy(
     update={"channels": 4, "cells_per_stage": 1, "frames": 7}
 )
@@ -51,7 +52,7 @@ def train(network, clips, labels, steps):
     return losses, network.eval()(clips)
 
 
-@pytest.mark.parametrize("space", [STGCN, IMAGE], ids=["stgcn", "image"])
+@pytest.mark.parametrize("space", [STGCN, IMAGE, GRAPH], ids=["stgcn", "image", "graph"])
 @pytest.mark.parametrize(
     "index",
     [*random.Random(0).sample(range(15625), 12), *BIAS_CELLS[:6], *DEAD_OUTPUT[:2], 1462],
@@ -158,6 +159,9 @@ def count_macs(network, clips):
         if isinstance(module, nn.Conv2d):
             kernel = module.weight[0].numel()
             total += output.numel() // output.shape[0] * kernel * output.shape[0]
+            if hasattr(module, "adjacency"):  # the sums over neighbours before it
+                n, c, t, v = inputs[0].shape
+                total += n * len(module.adjacency) * c * t * v * v
         elif isinstance(module, nn.Linear):
             total += output.shape[0] * (module.weight.numel() + module.bias.numel())
         else:  # the graph convolution's sum: every subset's channels, V x V
@@ -172,7 +176,7 @@ def count_macs(network, clips):
     return total
 
 
-@pytest.mark.parametrize("space", [STGCN, IMAGE], ids=["stgcn", "image"])
+@pytest.mark.parametrize("space", [STGCN, IMAGE, GRAPH], ids=["stgcn", "image", "graph"])
 @pytest.mark.parametrize("index", [6111, 1462, 10])
 @pytest.mark.parametrize(("bodies", "channels"), [(1, 3), (2, 2), (1, 6)])
 def test_costs_on_paper_are_those_of_the_built_network(space, index, bodies, channels):

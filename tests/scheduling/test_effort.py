@@ -1,9 +1,11 @@
 """The effort of a training: what is counted, and what costs nothing."""
 
 import collections
+import itertools
 import random
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -28,7 +30,8 @@ JOINTS = len(UTDMHAD.joints)
 class Facts:
     """Stands for a run: what is known of its data."""
 
-    def __init__(self, bodies=1):
+    def __init__(self, bodies=1, recipe="quick"):
+        self.arguments = SimpleNamespace(recipe=recipe)
         clips = {"train": Clips(["a"], [0])}
         self.data = DataFacts(classes=["a"], joints=JOINTS, bodies=bodies, splits=clips)
 
@@ -53,7 +56,7 @@ def computed(card, recipe, cell, channels=3):
     program = Program(collections.defaultdict(int), collections.defaultdict(int))
     write(program, Problem(card, recipe, task), cell)
     operations, _ = program.finish()
-    multiply_adds, numbers = 0, collections.Counter()
+    multiply_adds, links, numbers = 0, 0, collections.Counter()
     for code, source, out, *fields in operations.tolist():
         channels, height, width = program.shapes[out] if code in WRITES else (0, 0, 0)
         numbers[code] += channels * height * width
@@ -63,17 +66,27 @@ def computed(card, recipe, cell, channels=3):
             taps = taps_inside(kernel_h, from_height, stride_h)
             taps *= taps_inside(kernel_w, from_width, stride_w)
             multiply_adds += channels * from_channels * taps
+        if code == Code.GRAPH:
+            *_, count, _, _, importance = fields[:6]
+            from_channels, from_height, _ = program.shapes[source]
+            # The stem's, which have an importance to train, are the same for all cells.
+            links += count * from_channels * from_height * (importance < 0)
     last = operations[-1]
     assert last[0] == Code.HEAD
     numbers["last norm"] = torch.Size(program.shapes[last[1]]).numel()
-    return multiply_adds, numbers
+    return multiply_adds, links, numbers
 
 
 WRITES = (Code.CONVOLUTION, Code.RELU, Code.POOL, Code.REDUCE, Code.COPY)
 
 
-@pytest.mark.parametrize("name", ["nb201", "nb201-image"])
-@pytest.mark.parametrize(("reduction", "channels"), [("both", 3), ("time", 2), ("time", 6)])
+@pytest.mark.parametrize(
+    ("name", "reduction", "channels"),
+    [
+        *itertools.product(["nb201", "nb201-image"], ["both"], [3]),
+        *itertools.product(["nb201", "nb201-image", "nb201-graph"], ["time"], [2, 6]),
+    ],
+)
 def test_what_is_counted_is_what_the_native_engine_computes(name, reduction, channels):
     space = load_space(name)
     macro = space.card.macro.model_copy(update={"reduction": reduction})
@@ -87,17 +100,31 @@ def test_what_is_counted_is_what_the_native_engine_computes(name, reduction, cha
     for index in random.Random(5).sample(range(len(space)), 25):
         cell = space.cell(index)
         work = network.work(cell)
-        multiply_adds, numbers = computed(space.card, recipe, cell, channels)
+        multiply_adds, links, numbers = computed(space.card, recipe, cell, channels)
         assert work.multiply_adds == multiply_adds, cell
+        assert work.links == links, cell
+        assert (links > 0) == (name == "nb201-graph")
         assert work.convolution == numbers[Code.CONVOLUTION] + numbers["last norm"], cell
         # What the stem gives may be a ReLU's already; up to three nodes are copies of that.
         spared = (work.relu - numbers[Code.RELU]) / (recipe.channels * recipe.frames * JOINTS)
-        assert spared in ((0, 1, 2, 3) if name == "nb201" else (0,)), cell
+        assert spared in ((0,) if name == "nb201-image" else (0, 1, 2, 3)), cell
         assert work.pool == numbers[Code.POOL] + numbers[Code.REDUCE], cell
         assert work.skip == numbers[Code.COPY], cell
 
 
 # --- what follows
+
+
+def test_sums_over_neighbours_cost_where_cells_are_on_the_graph():
+    grid, graph = load_space("nb201"), load_space("nb201-graph")
+    grid.card = grid.card.model_copy(update={"macro": graph.card.macro})
+    cells = [Cell((NONE, NONE, NONE, op, SKIP, SKIP)) for op in (CONV_1X1, CONV_3X3, POOL)]
+    pairs = [
+        [Network(space, space.card.recipe(), JOINTS).effort(cell) for space in (grid, graph)]
+        for cell in cells
+    ]
+    extra = [on_graph - on_grid for on_grid, on_graph in pairs]
+    assert 0 < extra[0] < extra[2] < extra[1]  # reductions; a mean; sums, and more taps inside
 
 
 def test_dead_edges_and_a_skip_alone_cost_nothing():
@@ -122,10 +149,11 @@ def test_a_network_that_ignores_its_input_goes_no_way_back():
 
 def test_seeds_share_an_effort_and_recipes_and_bodies_do_not():
     space = load_space("nb201")
-    jobs = [job(6111, 777), job(9930), job(6111, 888), job(6111, recipe="standard")]
-    first, other, again, longer = efforts(space, Facts(), jobs)
+    jobs = [job(6111, 777), job(9930), job(6111, 888)]
+    first, other, again = efforts(space, Facts(), jobs)
     assert first == again
     assert first != other
+    [longer] = efforts(space, Facts(recipe="standard"), jobs[:1])
     assert longer > 1.9 * first
     assert efforts(space, Facts(bodies=2), jobs[:1]) == [2 * first]
 

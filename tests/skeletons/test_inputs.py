@@ -388,6 +388,47 @@ def test_options_that_do_not_exist_are_one_line(
         encoded(dataset, "centred-first-frame", 8, **options)
 
 
+def test_the_future_follows_as_it_was_recorded(dataset: Dataset) -> None:
+    length, future = int(dataset.lengths[0]), 3
+    inputs = encode(dataset, "centred-first-frame", 6, future=future)
+    whole = encode(dataset, "centred-first-frame", length)[0]
+    assert inputs.shape[2] == 6 + future
+    np.testing.assert_allclose(inputs[0, :, 6:], whole[:, -future:], atol=1e-6)
+    np.testing.assert_allclose(inputs[0, :, 5], whole[:, -future - 1], atol=1e-6)
+    np.testing.assert_allclose(inputs[0, :, 0], whole[:, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("length", "places"), [(1, [0, 0, 0]), (3, [1, 2, 2]), (4, [1, 2, 3])])
+def test_a_clip_shorter_than_its_future_still_has_one(
+    dataset: Dataset, length: int, places: list[int]
+) -> None:
+    clip = np.arange(1, length + 1, dtype=np.float32)[None, :, None, None]
+    clip = np.broadcast_to(clip, (3, length, 20, 1)).copy()
+    clip[:, :, SPINE] = 0.5  # the origin
+    [found] = encode(with_clips(dataset, [clip]), "centred-first-frame", 4, future=3)
+    assert found[0, :4, 0, 0].tolist() == [0.5] * 4  # the first frame
+    assert found[0, 4:, 0, 0].tolist() == [place + 0.5 for place in places]
+
+
+def test_futures_are_kept_apart_and_what_has_none_where_it_was(dataset: Dataset) -> None:
+    plain = encoded(dataset, "centred-first-frame", 8)
+    ahead = encoded(dataset, "centred-first-frame", 8, future=2)
+    assert (plain.shape[2], ahead.shape[2]) == (8, 10)
+    folder = dataset.folder.parent / "encoded"
+    assert len(list(folder.glob("*.f32"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("encoding", "options"),
+    [("image", {}), ("centred-per-frame", {"sampling": "pad-zero"})],
+)
+def test_only_interpolated_clips_have_a_future(
+    dataset: Dataset, encoding: str, options: dict[str, Any]
+) -> None:
+    with pytest.raises(InputError, match="future frames need sampling 'linear'"):
+        encode(dataset, encoding, 8, future=1, **options)
+
+
 @pytest.mark.parametrize("options", [{"modalities": ["bone"]}, {"sampling": "pad-zero"}])
 def test_pictures_have_no_options(dataset: Dataset, options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="encoding 'image' has no modalities and no sampling"):

@@ -10,7 +10,14 @@ from nas_skeleton.skeletons import modalities as of_skeletons
 from nas_skeleton.skeletons.inputs import ENCODINGS, MOTIONS, SAMPLINGS
 from nas_skeleton.skeletons.layouts import UTDMHAD
 from nas_skeleton.spaces import load_space
-from nas_skeleton.spaces.card import MODALITIES, Input, Recipe, SpaceCard
+from nas_skeleton.spaces.card import (
+    MODALITIES,
+    Input,
+    ModelsCard,
+    SpaceCard,
+    load_space_card,
+)
+from nas_skeleton.spaces.recipe import Recipe
 
 # Tables are keyed by these: they change only when the shipped recipes do.
 HASHES = {
@@ -20,6 +27,9 @@ HASHES = {
     ("nb201-image", "quick"): "4c56473b3d70",
     ("nb201-image", "standard"): "65d33d896601",
     ("nb201-image", "thesis"): "8202ddc47687",
+    ("nb201-graph", "quick"): "628e7544d514",
+    ("nb201-graph", "standard"): "1c9a3d6708d5",
+    ("nb201-graph", "thesis"): "c8e0a64f6896",
 }
 
 
@@ -47,6 +57,35 @@ def test_recipes_are_float32_where_the_card_does_not_say():
 def test_unknown_precision_is_refused():
     with pytest.raises(ValidationError, match="precision"):
         with_precision("float16")
+
+
+# --- operations
+
+
+def test_the_space_on_the_graph_has_the_cells_and_keys_of_the_other_and_trains_otherwise():
+    grid, graph = load_space("nb201"), load_space("nb201-graph")
+    assert (grid.card.operations, graph.card.operations) == ("grid", "graph")
+    for index in (0, 1462, 6111, 15624):
+        assert grid.arch_string(index) == graph.arch_string(index)
+        assert grid.functional_key(index) == graph.functional_key(index)
+        assert grid.nb201_key(index) == graph.nb201_key(index)
+    assert grid.card.recipes == graph.card.recipes
+    assert grid.card.stem == graph.card.stem
+    on_pixels = graph.card.model_copy(update={"operations": "grid"})
+    assert on_pixels.recipe_hash() not in (graph.card.recipe_hash(), grid.card.recipe_hash())
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"macro": {"reduction": "both"}}, "reduction 'time'"),
+        ({"input": {"encoding": "image"}}, "not images"),
+    ],
+)
+def test_operations_on_a_graph_need_one_that_keeps_its_joints(change, says):
+    content = load_space("nb201-graph").card.model_dump()
+    with pytest.raises(ValidationError, match=says):
+        SpaceCard.model_validate(content | change)
 
 
 # --- modalities, sampling, augmentation
@@ -165,3 +204,85 @@ def test_an_image_is_not_augmented():
     content["recipes"]["quick"]["mirror"] = 0.5
     with pytest.raises(ValidationError, match="not mirrored"):
         SpaceCard.model_validate(content)
+
+
+LINKED = {
+    "name": "linked",
+    "title": "t",
+    "cell": "nb201",
+    "default_recipe": "r",
+    "input": {"encoding": "centred-first-frame"},
+    "stem": {
+        "kind": "asgcn",
+        "blocks": 1,
+        "data_norm": "joints",
+        "partition": "spatial-stgcn",
+        "temporal_kernel": 3,
+    },
+    "aim": {},
+    "macro": {"reduction": "both"},
+    "recipes": {"r": load_space_card("nb201").recipe("quick").model_dump()},
+}
+MODELS = {
+    "name": "m",
+    "title": "t",
+    "models": ["stgcn"],
+    "default_recipe": "r",
+    "input": {"encoding": "centred-first-frame"},
+    "recipes": {"r": load_space_card("models").recipe("quick").model_dump()},
+}
+
+
+def test_links_are_channels_behind_the_coordinates():
+    card = SpaceCard.model_validate(LINKED)
+    assert card.channels(3, 20) == 3 + 2 * 20
+    assert load_space_card("nb201").channels(3, 20) == 3
+
+
+def test_how_links_are_inferred_is_part_of_the_hash():
+    other = SpaceCard.model_validate({**LINKED, "aim": {"seed": 1}})
+    assert other.recipe_hash() != SpaceCard.model_validate(LINKED).recipe_hash()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"aim": None}, "go together"),
+        ({"stem": load_space_card("nb201").stem.model_dump()}, "go together"),
+        ({"input": {"encoding": "centred-first-frame", "future": 3}}, "do not predict"),
+        ({"recipes": {"r": {**LINKED["recipes"]["r"], "mirror": 0.5}}}, "A-links are not mirrored"),
+    ],
+)
+def test_a_card_with_links_holds_together(change, message):
+    with pytest.raises(ValidationError, match=message):
+        SpaceCard.model_validate({**LINKED, **change})
+
+
+FUTURE = {"encoding": "centred-first-frame", "future": 10}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"models": []}, "at least 1"),
+        ({"models": ["stgcn", "stgcn"]}, "twice"),
+        ({"models": ["resnet"]}, "stgcn"),
+        ({"models": ["asgcn"]}, r"needs a table \[aim\]"),
+        ({"models": ["asgcn"], "aim": {}}, "input.future"),
+        ({"aim": {}}, "no other does"),
+        ({"input": FUTURE}, "no other does"),
+        ({"models": ["asgcn", "stgcn"]}, "card of its own"),
+        ({"input": {**FUTURE, "sampling": "uniform"}}, "go with sampling 'linear'"),
+    ],
+)
+def test_a_card_of_models_holds_together(change, message):
+    with pytest.raises(ValidationError, match=message):
+        ModelsCard.model_validate({**MODELS, **change})
+
+
+def test_an_index_cannot_come_to_mean_another_model():
+    first, second = (
+        ModelsCard.model_validate({**MODELS, "models": models})
+        for models in (["stgcn", "agcn"], ["agcn", "stgcn"])
+    )
+    assert first.recipe_hash() != second.recipe_hash()

@@ -132,6 +132,30 @@ def test_reducing_time_only_counts_all_joints_in_every_stage() -> None:
     assert cost.params == 7 + conv_params + reduction_params + 16 + 8 * 5 + 5
 
 
+def test_operations_on_the_graph_have_the_same_weights_and_sums_over_neighbours_on_top() -> None:
+    """Checked by hand: two 3x3 edges and a pool, 2 channels, 1 cell, 5 frames, 3 joints."""
+
+    def cost(operations: Literal["grid", "graph"]) -> Cost:
+        return network_cost(
+            Cell((3, 4, 2, 3, 0, 0)),
+            channels=2,
+            cells_per_stage=1,
+            classes=5,
+            height=5,
+            width=3,
+            stem=Cost(7, 11),
+            reduction="time",
+            operations=operations,
+            bodies=2,
+        )
+
+    grid, graph = cost("grid"), cost("graph")
+    assert graph.params == grid.params
+    numbers = [2 * 5 * 3, 4 * 3 * 3, 8 * 2 * 3]  # of the maps of the three stages
+    before = [2 * 5 * 3, 4 * 3 * 3, 4 * 3 * 3, 8 * 2 * 3]  # of those that reductions convolve
+    assert graph.macs - grid.macs == 2 * (3 * 3) * (2 * sum(numbers) + sum(before))
+
+
 def test_bodies_share_weights_and_the_head_runs_once() -> None:
     common = {"channels": 4, "cells_per_stage": 2, "classes": 3, "height": 6, "width": 5}
     stem, cell = image_stem_cost(4, 6, 5), Cell((3, 1, 2, 4, 3, 2))

@@ -9,14 +9,17 @@ import pytest
 import torch
 
 from nas_skeleton.errors import InputError
+from nas_skeleton.network.aim import link_matrices
 from nas_skeleton.skeletons.inputs import encode
 from nas_skeleton.skeletons.modalities import modality
 from nas_skeleton.skeletons.store import Dataset, load_dataset
-from nas_skeleton.spaces.card import Input, Recipe, load_space_card
+from nas_skeleton.spaces.card import Input, load_space_card
+from nas_skeleton.spaces.recipe import Recipe
 from nas_skeleton.training import clips as room
 from nas_skeleton.training.clips import (
     AugmentedClips,
     FixedClips,
+    LinkedClips,
     RaggedClips,
     build_clips,
     fits,
@@ -376,6 +379,27 @@ def test_inputs_that_cannot_be_written_to_do_not_alarm_anybody(
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("bodies", [1, 2])
+def test_links_ride_behind_the_coordinates_of_their_own_clip_and_body(bodies: int) -> None:
+    joints, generator = 4, torch.Generator().manual_seed(0)
+    coordinates = torch.randn(5, 3, 6, joints, bodies, generator=generator)
+    types = torch.randint(3, (5, bodies, joints * (joints - 1)), generator=generator).to(
+        torch.uint8
+    )
+    clips = LinkedClips(FixedClips(coordinates), types)
+    assert clips.shape == (5, 3 + 2 * joints, 6, joints, bodies)
+    batch = clips.evaluation(torch.tensor([4, 1]))
+    torch.testing.assert_close(batch[:, :3], coordinates[[4, 1]])
+    for place, index in enumerate((4, 1)):
+        for body in range(bodies):
+            [links] = link_matrices(types[index, body][None], joints)
+            for frame in range(6):
+                found = batch[place, 3:, frame, :, body].view(2, joints, joints)
+                torch.testing.assert_close(found, links)
+    torch.testing.assert_close(clips.training(torch.tensor([4, 1]), seed=3), batch)
+    assert clips.to(CPU, torch.float64).evaluation(torch.tensor([0])).dtype == torch.float64
+
+
 def test_a_gpu_draws_what_the_cpu_draws() -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs an NVIDIA GPU")

@@ -150,6 +150,30 @@ def test_learning_rate_is_nasbench201s_cosine_per_epoch():
     assert learning_rate(recipe, 199) == pytest.approx(0.05 * (1 + math.cos(math.pi * 199 / 200)))
 
 
+def recipe_of(**changes):
+    quick = load_space("nb201").card.recipe("quick")
+    return quick.model_copy(update={"epochs": 80, "learning_rate": 0.1, **changes})
+
+
+def test_steps_are_taken_after_as_many_epochs_as_milestones_say():
+    recipe = recipe_of(schedule="step", milestones=(10, 50))  # ST-GCN's own
+    rates = [learning_rate(recipe, epoch) for epoch in (0, 9, 10, 49, 50, 79)]
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+
+
+def test_warm_up_rises_to_the_peak_and_leaves_the_rest_as_it_is():
+    recipe = recipe_of(schedule="step", milestones=(35, 55), warmup_epochs=5)  # CTR-GCN's own
+    rates = [learning_rate(recipe, epoch) for epoch in range(6)]
+    assert rates == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.1, 0.1])
+    cosine = recipe_of(warmup_epochs=5)
+    assert learning_rate(cosine, 20) == pytest.approx(0.05 * (1 + math.cos(math.pi / 4)))
+
+
+def test_a_rate_for_larger_batches_is_scaled_down():
+    recipe = recipe_of(batch_size=32, learning_rate_for_batch=128)
+    assert learning_rate(recipe, 0) == pytest.approx(0.025)
+
+
 def test_every_epoch_has_an_order_of_its_own_that_depends_on_the_seed_alone():
     first = epoch_order(100, seed=1, epoch=0)
     torch.randn(7)

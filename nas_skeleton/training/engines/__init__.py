@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
-    from nas_skeleton.spaces.cell import Cell
+    from nas_skeleton.spaces import Architecture
     from nas_skeleton.training.candidates import Candidates, Problem, State
 
 EngineName = Literal["reference", "fast", "native", "cuda-graph", "packed"]
@@ -28,7 +28,10 @@ SIDE_BY_SIDE: dict[EngineName, int] = {"cuda-graph": 8, "packed": 64}
 
 
 def candidates_of(
-    engine: EngineName, problem: Problem, cells: Sequence[Cell], states: Sequence[State]
+    engine: EngineName,
+    problem: Problem,
+    archs: Sequence[Architecture],
+    states: Sequence[State],
 ) -> Candidates:
     """Candidates under training on `engine`.
 
@@ -39,22 +42,22 @@ def candidates_of(
     if engine == "reference":
         from nas_skeleton.training.engines.eager import Reference
 
-        return Reference(problem, cells, states)
+        return Reference(problem, archs, states)
     if engine == "fast":
         from nas_skeleton.training.engines.eager import Fast
 
-        return Fast(problem, cells, states)
+        return Fast(problem, archs, states)
     if engine == "native":
         from nas_skeleton.training.engines.native import Native
 
-        return Native(problem, cells, states)
+        return Native(problem, archs, states)
     if engine == "packed":
         from nas_skeleton.training.engines.packed import Packed
 
-        return Packed(problem, cells, states)
+        return Packed(problem, archs, states)
     from nas_skeleton.training.candidates import Unsupported
     from nas_skeleton.training.engines.cuda_graph import CudaGraph
 
     if problem.task.device.type != "cuda":
         raise Unsupported("cuda-graph needs a GPU")
-    return CudaGraph(problem, cells, states)
+    return CudaGraph(problem, archs, states)

@@ -16,9 +16,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from nas_skeleton.network.candidate import CandidateNetwork
-from nas_skeleton.spaces.cell import Cell
-from nas_skeleton.training.candidates import Problem, State, weights_of
+from nas_skeleton.network.classifier import Classifier
+from nas_skeleton.spaces import Architecture
+from nas_skeleton.spaces.recipe import ModelRecipe
+from nas_skeleton.training.candidates import Problem, State, Unsupported, weights_of
 from nas_skeleton.training.engines.eager import scores_of
 from nas_skeleton.training.engines.flat import FlatSGD
 from nas_skeleton.training.engines.precision import Arithmetic
@@ -30,7 +31,7 @@ class CudaGraph(Replayed):
 
     Args:
         problem: with the task on the device to train on.
-        cells: one per member.
+        archs: one per member.
         states: what each member starts from.
         capture: False calls the same steps directly; the default captures where there is a GPU.
     """
@@ -38,13 +39,15 @@ class CudaGraph(Replayed):
     def __init__(
         self,
         problem: Problem,
-        cells: Sequence[Cell],
+        archs: Sequence[Architecture],
         states: Sequence[State],
         *,
         capture: bool | None = None,
     ) -> None:
-        super().__init__(problem, len(cells), capture)
-        self.networks = [self._network(cell) for cell in cells]
+        super().__init__(problem, len(archs), capture)
+        if isinstance(problem.recipe, ModelRecipe) and problem.recipe.dropout:
+            raise Unsupported("dropout that depends on the training's seed cannot be captured")
+        self.networks = [self._network(arch) for arch in archs]
         self.optimizers = [FlatSGD(n, problem.recipe, self.rate) for n in self.networks]
         for member, state in enumerate(states):
             network, optimizer = self.networks[member], self.optimizers[member]
@@ -79,8 +82,8 @@ class CudaGraph(Replayed):
         }
         return State(weights_of(self.networks[member]), momentum)
 
-    def _network(self, cell: Cell) -> CandidateNetwork:
-        network = self.problem.network(cell)
+    def _network(self, arch: Architecture) -> Classifier:
+        network = self.problem.network(arch)
         for module in network.modules():
             if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                 module.num_batches_tracked = None  # a kernel per batch norm that nobody reads
@@ -90,7 +93,7 @@ class CudaGraph(Replayed):
 # A function, because a method would keep its object, and all its memory on the GPU, in a circle.
 def _step(
     arithmetic: Arithmetic,
-    network: nn.Module,
+    network: Classifier,
     optimizer: FlatSGD,
     loss_sum: Tensor,
     inputs: Tensor,
@@ -99,6 +102,6 @@ def _step(
     network.train()
     with arithmetic.flags():
         with arithmetic.forward():
-            loss = nn.functional.cross_entropy(network(inputs), labels)
+            loss = network.loss(inputs, labels)
         optimizer.update(loss)
         loss_sum.add_(loss.detach(), alpha=len(labels))

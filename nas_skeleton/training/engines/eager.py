@@ -11,12 +11,15 @@ compilation per candidate; fusing candidates by grouped convolution does not pay
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 
-from nas_skeleton.spaces.cell import Cell
+from nas_skeleton.network.classifier import Classifier
+from nas_skeleton.spaces import Architecture
+from nas_skeleton.spaces.recipe import ModelRecipe
 from nas_skeleton.training.candidates import Candidates, Problem, State, weights_of
 from nas_skeleton.training.engines.precision import Arithmetic
 
@@ -24,18 +27,21 @@ from nas_skeleton.training.engines.precision import Arithmetic
 class Eager(Candidates):
     """Modules that take turns."""
 
-    def __init__(self, problem: Problem, cells: Sequence[Cell], states: Sequence[State]) -> None:
+    def __init__(
+        self, problem: Problem, archs: Sequence[Architecture], states: Sequence[State]
+    ) -> None:
         self.problem = problem
         self.arithmetic = Arithmetic(problem)
-        self.loss_sums = torch.zeros(len(cells), dtype=torch.float64, device=problem.task.device)
-        self.networks = [self.network(cell) for cell in cells]
+        self.loss_sums = torch.zeros(len(archs), dtype=torch.float64, device=problem.task.device)
+        self.networks = [self.network(arch) for arch in archs]
+        self._draws = isinstance(problem.recipe, ModelRecipe) and problem.recipe.dropout > 0
         self.optimizers = [_sgd(network, problem) for network in self.networks]
         for network, optimizer, state in zip(self.networks, self.optimizers, states, strict=True):
             _load(network, optimizer, state)
         self._live = [(list(state.weights), list(state.momentum)) for state in states]
 
     @abstractmethod
-    def network(self, cell: Cell) -> nn.Module:
+    def network(self, arch: Architecture) -> Classifier:
         """The form of the network that this engine trains."""
 
     def set_learning_rate(self, rate: float) -> None:
@@ -43,13 +49,14 @@ class Eager(Candidates):
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
-    def step(self, inputs: Tensor, labels: Tensor) -> None:
+    def step(self, inputs: Tensor, labels: Tensor, seeds: Sequence[int] = ()) -> None:
         for member, (clips, classes) in enumerate(zip(inputs, labels, strict=True)):
             network, optimizer = self.networks[member].train(), self.optimizers[member]
             optimizer.zero_grad(set_to_none=True)
             with self.arithmetic.flags():
-                with self.arithmetic.forward():
-                    loss = nn.functional.cross_entropy(network(clips), classes)
+                drawing = seeded(seeds[member], clips.device) if self._draws else nullcontext()
+                with self.arithmetic.forward(), drawing:
+                    loss = network.loss(clips, classes)
                 loss.backward()  # type: ignore[no-untyped-call]
             for parameter in network.parameters():
                 if parameter.grad is None:  # of a cell that ignores its input: still decays
@@ -74,17 +81,26 @@ class Eager(Candidates):
 class Reference(Eager):
     """The plain network."""
 
-    def network(self, cell: Cell) -> nn.Module:
-        return self.problem.network(cell, plain=True)
+    def network(self, arch: Architecture) -> Classifier:
+        return self.problem.network(arch, plain=True)
 
 
 class Fast(Eager):
     """The lean network in channels-last memory."""
 
-    def network(self, cell: Cell) -> nn.Module:
+    def network(self, arch: Architecture) -> Classifier:
         # Convolution weights decide the layout of every map behind them.
-        network = self.problem.network(cell)
+        network = self.problem.network(arch)
         return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """What PyTorch's global generators give inside comes from `seed`, and leaves no trace."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        yield
 
 
 @torch.inference_mode()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nas_skeleton.spaces.card import Recipe
+from nas_skeleton.spaces.recipe import TrainingRecipe
 
 
 class FlatSGD:
@@ -27,7 +27,7 @@ class FlatSGD:
         momentum_of: views of `momentum` by parameter name, in the parameter's shape.
     """
 
-    def __init__(self, network: nn.Module, recipe: Recipe, rate: Tensor) -> None:
+    def __init__(self, network: nn.Module, recipe: TrainingRecipe, rate: Tensor) -> None:
         self.recipe = recipe
         self.rate = rate
         self._parameters = list(network.parameters())

@@ -23,8 +23,10 @@ from torch import Tensor, nn
 
 from nas_skeleton.network.candidate import CandidateNetwork, ReductionBlock
 from nas_skeleton.network.cell import LeanCell
+from nas_skeleton.spaces import Architecture
+from nas_skeleton.spaces.card import ASGCNStem
 from nas_skeleton.spaces.cell import Cell
-from nas_skeleton.training.candidates import Problem, State
+from nas_skeleton.training.candidates import Problem, State, Unsupported
 from nas_skeleton.training.engines.flat import FlatSGD
 from nas_skeleton.training.engines.packed_cell import PackedCell, lean_name
 from nas_skeleton.training.engines.packed_layers import Stacked, stack
@@ -40,7 +42,7 @@ class Packed(Replayed):
 
     Args:
         problem: with the task on the device to train on.
-        cells: one per member.
+        archs: one cell per member.
         states: what each member starts from.
         capture: False calls the step directly; the default captures it where there is a GPU.
     """
@@ -48,12 +50,13 @@ class Packed(Replayed):
     def __init__(
         self,
         problem: Problem,
-        cells: Sequence[Cell],
+        archs: Sequence[Architecture],
         states: Sequence[State],
         *,
         capture: bool | None = None,
     ) -> None:
-        super().__init__(problem, len(cells), capture)
+        super().__init__(problem, len(archs), capture)
+        _, _, cells = problem.of_cells(archs)
         self.network = packed_network(problem, cells)
         self.optimizer = FlatSGD(self.network, problem.recipe, self.rate)
         self._names = [(list(state.weights), list(state.momentum)) for state in states]
@@ -117,13 +120,19 @@ class Packed(Replayed):
 
 def packed_network(problem: Problem, cells: Sequence[Cell]) -> CandidateNetwork:
     """A network for clips `(N, M * C, T, V, bodies)` that gives scores `(M, N, classes)`."""
+    card, recipe, _ = problem.of_cells(cells)
+    if isinstance(card.stem, ASGCNStem):
+        raise Unsupported("packed has no form of stems with A-links")
     network = problem.network(cells[0])
-    width = problem.recipe.channels
+    assert isinstance(network, CandidateNetwork)
+    width = recipe.channels
     for position, block in enumerate(network.blocks):
         if isinstance(block, ReductionBlock):
             width *= 2
         elif isinstance(block, LeanCell):
-            network.blocks[position] = PackedCell(cells, width, network.classifier.weight)
+            network.blocks[position] = PackedCell(
+                cells, width, network.operations, network.classifier.weight
+            )
     stack(network, range(len(cells)))
     return network
 

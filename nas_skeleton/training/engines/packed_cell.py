@@ -17,14 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from nas_skeleton.network.cell import KERNEL_SIZE, Bias, ConvNorm, Pool, edge_name
+from nas_skeleton.network.cell import CONVOLUTIONS, Bias, ConvNorm, edge_name
+from nas_skeleton.network.operations import Operations
 from nas_skeleton.spaces.cell import NODES, Cell
 from nas_skeleton.spaces.liveness import Role, roles
 from nas_skeleton.training.engines.packed_layers import Stacked, stack
 
 BIAS = "bias"
-CONVOLVED = tuple(KERNEL_SIZE)  # read the node through a ReLU
-UNCHANGED = ("skip_connect", "avg_pool_3x3")  # read it as it is
+UNCHANGED = ("skip_connect", "avg_pool_3x3")  # read the node as it is, convolutions its ReLU
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,13 @@ class PackedCell(nn.Module):
     Args:
         cells: one per member.
         channels: C, of each member.
+        operations: what makes the operations of the cells.
         like: a tensor with the dtype and the device of the weights.
     """
 
-    def __init__(self, cells: Sequence[Cell], channels: int, like: Tensor) -> None:
+    def __init__(
+        self, cells: Sequence[Cell], channels: int, operations: Operations, like: Tensor
+    ) -> None:
         super().__init__()
         self.channels = channels
         members: dict[tuple[int, int, str], list[int]] = {}
@@ -82,7 +85,7 @@ class PackedCell(nn.Module):
         self.sizes = [len(node) for node in nodes]
         self.groups: list[Group] = []
         for (source, target, kind), group in sorted(members.items()):
-            module = _operation(kind, channels, group).to(like.device, like.dtype)
+            module = _operation(kind, channels, operations, group).to(like.device, like.dtype)
             self.add_module(f"{edge_name(source, target)}:{kind}", module)
             taken_from = _places(group, nodes[source], like.device) if kind != BIAS else None
             added_to = _places(group, nodes[target], like.device)
@@ -97,10 +100,10 @@ class PackedCell(nn.Module):
         for node, members in enumerate(self.sizes):
             if node > 0:
                 value = self._add_up(arrived[node], members, maps)
-            for kinds in (CONVOLVED, UNCHANGED):
+            for kinds in (CONVOLUTIONS, UNCHANGED):
                 groups = self._groups(*kinds, source=node)
                 if groups:
-                    read = torch.relu(value) if kinds is CONVOLVED else value
+                    read = torch.relu(value) if kinds is CONVOLUTIONS else value
                     parts = self._take(read, [group.taken_from for group in groups])
                     for group, part in zip(groups, parts, strict=True):
                         arrived[group.target].append((group.added_to, group.module(part)))
@@ -177,12 +180,14 @@ def lean_name(path: str) -> str:
     return re.sub(r":\w+", "", path)
 
 
-def _operation(kind: str, channels: int, members: Sequence[int]) -> nn.Module:
+def _operation(
+    kind: str, channels: int, operations: Operations, members: Sequence[int]
+) -> nn.Module:
     if kind == BIAS:
         return StackedBias(channels, members)
-    if kind in KERNEL_SIZE:
-        return stack(ConvNorm(channels, KERNEL_SIZE[kind]), members)
-    return Pool() if kind == "avg_pool_3x3" else nn.Identity()
+    if kind in CONVOLUTIONS:
+        return stack(ConvNorm(operations.convolution(kind, channels)), members)
+    return operations.pool() if kind == "avg_pool_3x3" else nn.Identity()
 
 
 def _places(members: list[int], node: list[int], device: torch.device) -> Tensor | None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas_skeleton.network.operations import GraphTimeConvolution, gathered
 from nas_skeleton.network.stems import GraphConvolution, STGCNStem
 from nas_skeleton.training.candidates import RUNNING, Unsupported
 
@@ -60,6 +61,20 @@ class StackedConvolution(Stacked):
             self.padding,
             groups=len(self.members),
         )
+
+
+class StackedGraphTimeConvolution(StackedConvolution):
+    """`network.operations.GraphTimeConvolution` of several members, on the same skeleton."""
+
+    adjacency: Tensor
+
+    def __init__(self, layer: GraphTimeConvolution, members: Sequence[int]) -> None:
+        super().__init__(layer, members)
+        self.register_buffer("adjacency", layer.adjacency)
+        self.channels = layer.in_channels
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return super().forward(gathered(maps, self.adjacency, self.channels))
 
 
 class StackedNorm(Stacked):
@@ -148,6 +163,8 @@ def stack(module: nn.Module, members: Sequence[int]) -> nn.Module:
     """
     if isinstance(module, Stacked):
         return module
+    if isinstance(module, GraphTimeConvolution):
+        return StackedGraphTimeConvolution(module, members)
     if isinstance(module, nn.Conv2d):
         return StackedConvolution(module, members)
     if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):

@@ -160,7 +160,7 @@ class Replayed(Candidates):
         self.join()
         self.rate.fill_(rate)
 
-    def step(self, inputs: Tensor, labels: Tensor) -> None:
+    def step(self, inputs: Tensor, labels: Tensor, seeds: Sequence[int] = ()) -> None:  # noqa: ARG002
         shares = self.shares(inputs, labels)
         if not self.capture:
             for step, share in zip(self.steps, shares, strict=True):

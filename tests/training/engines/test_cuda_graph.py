@@ -19,6 +19,13 @@ SETTINGS = {
         "frames": 7,
         "stem": {"blocks": 2, "data_norm": "joints", "partition": "spatial-stgcn"},
     },
+    "graph cells, 25 joints": {
+        "space": "nb201-graph",
+        "joints": 25,
+        "bodies": 2,
+        "frames": 7,
+        "reduction": "time",
+    },
     "image, 25 joints": {"space": "nb201-image", "joints": 25, "reduction": "time"},
 }
 

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nas_skeleton.network.links import with_links
 from nas_skeleton.skeletons.layouts import UTDMHAD, Layout
 from nas_skeleton.spaces import load_space
 from nas_skeleton.training.candidates import Problem, Unsupported, scores_of_clips
@@ -43,6 +44,9 @@ def problem_of(space="nb201", *, bodies=1, clips=20, macro="both", seed=0, **rec
         generator=generator,
         dtype=torch.double,
     )
+    if card.aim:
+        links = torch.rand(clips, 2, 20, 20, bodies, generator=generator, dtype=torch.double)
+        inputs = with_links(inputs, links / 20)
     labels = torch.randint(5, (clips,), generator=generator)
     task = Task(FixedClips(inputs), labels, {"train": torch.arange(clips)}, 5, UTDMHAD)
     return Problem(card, wanted, task)
@@ -78,7 +82,7 @@ def largest_difference(problem, cell, batches):
 
 @settings(max_examples=30, deadline=None)
 @given(
-    space=st.sampled_from(["nb201", "nb201-image"]),
+    space=st.sampled_from(["nb201", "nb201-image", "nb201-graph", "nb201-asgcn"]),
     channels=st.integers(1, 19),
     cells=st.integers(1, 2),
     frames=st.integers(3, 13),
@@ -93,7 +97,7 @@ def test_every_size_gives_what_the_reference_gives(
     problem = problem_of(
         space,
         bodies=bodies,
-        macro=macro,
+        macro="time" if space == "nb201-graph" else macro,
         seed=seed,
         channels=channels,
         cells_per_stage=cells,
@@ -117,8 +121,9 @@ def vectors(request, monkeypatch, tmp_path):
     library.library.cache_clear()
 
 
-def test_vectors_of_any_length_compute_the_same(vectors):
-    problem = problem_of(channels=6)
+@pytest.mark.parametrize(("space", "macro"), [("nb201", "both"), ("nb201-graph", "time")])
+def test_vectors_of_any_length_compute_the_same(vectors, space, macro):
+    problem = problem_of(space, macro=macro, channels=6)
     cell = load_space("nb201").cell(load_space("nb201").resolve(MIXED))
     assert largest_difference(problem, cell, [torch.arange(6)] * 3) < 1e-9
 

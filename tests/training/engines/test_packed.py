@@ -22,6 +22,15 @@ SETTINGS = {
     },
     "graph, deep": {"bodies": 2, "reduction": "time", "cells_per_stage": 2, "stem": {"blocks": 3}},
     "image, 25 joints": {"space": "nb201-image", "joints": 25, "reduction": "time"},
+    "graph cells, 20 joints": {"space": "nb201-graph", "reduction": "time"},
+    "graph cells, 25 joints, deep": {
+        "space": "nb201-graph",
+        "joints": 25,
+        "bodies": 2,
+        "frames": 7,
+        "reduction": "time",
+        "cells_per_stage": 2,
+    },
     "no nesterov": {"space": "nb201-image", "bodies": 2, "nesterov": False},
 }
 # Every member in another place and another neighbourhood, alone, and beside others of its kind.

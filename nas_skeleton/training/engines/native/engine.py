@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nas_skeleton.spaces import Architecture
 from nas_skeleton.spaces.card import STGCNStem
 from nas_skeleton.spaces.cell import Cell
 from nas_skeleton.training.candidates import Candidates, Problem, State, Unsupported
@@ -77,15 +78,18 @@ class _Context(ctypes.Structure):
 class Native(Candidates):
     """Candidates that take turns, each a program of its own."""
 
-    def __init__(self, problem: Problem, cells: Sequence[Cell], states: Sequence[State]) -> None:
+    def __init__(
+        self, problem: Problem, archs: Sequence[Architecture], states: Sequence[State]
+    ) -> None:
         task = problem.task
+        card, _, cells = problem.of_cells(archs)
         if task.device.type != "cpu":
             raise Unsupported("native runs on CPUs only")
         if problem.recipe.precision != "float32":
             raise Unsupported(f"precision {problem.recipe.precision!r} needs a GPU")
         if task.dtype not in SCALARS:
             raise Unsupported(f"native computes in float32 or float64, not {task.dtype}")
-        stem = problem.card.stem
+        stem = card.stem
         if isinstance(stem, STGCNStem) and stem.temporal_kernel > LONGEST_KERNEL:
             raise Unsupported(f"native has kernels for up to {LONGEST_KERNEL} frames")
         self.loss_sums = torch.zeros(len(cells), dtype=torch.float64)
@@ -98,7 +102,7 @@ class Native(Candidates):
         for network in self._networks:
             network.context.learning_rate = rate
 
-    def step(self, inputs: Tensor, labels: Tensor) -> None:
+    def step(self, inputs: Tensor, labels: Tensor, seeds: Sequence[int] = ()) -> None:  # noqa: ARG002
         for network, clips, classes in zip(self._networks, inputs, labels, strict=True):
             network.step(clips, classes)
 

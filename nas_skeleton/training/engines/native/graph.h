@@ -1,8 +1,8 @@
 // The sum over a skeleton's neighbours in K subsets, and the bias that follows the projection.
 //
-// y[k * C + c, t, w] = sum over v of x[c, t, v] * A[k, v, w] with A = adjacency * importance. Only
-// the pairs (k, v, w) that are connected are visited. The projection after it is a 1x1 convolution;
-// its bias b[k, o] becomes b'[o, w] = sum over k of b[k, o] * (sum over v of A[k, v, w]).
+// y[k * C + c, t, w] = sum over v of x[c, t, v] * A[k, v, w] with A = adjacency * importance, or the
+// adjacency alone where the offset of the importance is negative. Only the pairs (k, v, w) that are
+// connected are visited. The projection after it is a 1x1 convolution; its bias b[k, o] becomes b'[o, w] = sum over k of b[k, o] * (sum over v of A[k, v, w]).
 #pragma once
 
 #include "maps.h"
@@ -20,7 +20,8 @@ struct Links {  // the connected pairs, `count` rows of (k, v, w) and their adja
 inline std::vector<T> link_weights(const Context& c, const Links& links, int64_t importance) {
   std::vector<T> weights(links.count);
   for (int64_t i = 0; i < links.count; ++i)
-    weights[i] = T(links.adjacency[i] * c.parameters[importance + links.at(i)]);
+    weights[i] = T(links.adjacency[i] *
+                   (importance < 0 ? T(1) : c.parameters[importance + links.at(i)]));
   return weights;
 }
 
@@ -42,7 +43,8 @@ inline void graph_forward(const Context& c, const Map& in, const Map& out, const
     }
 }
 
-// Gradients of the input and of the importance, which adds to what `graph_bias_backward` stored.
+// Gradients of the input and, if there is one, of the importance, which adds to what
+// `graph_bias_backward` stored.
 inline void graph_backward(const Context& c, const Map& in, const Map& gradient, const Links& links,
                            int64_t importance, const Sink& sink) {
   auto weights = link_weights(c, links, importance);
@@ -58,13 +60,13 @@ inline void graph_backward(const Context& c, const Map& in, const Map& gradient,
         const int64_t from = links.v(i) * c.lanes;
         for (int64_t l = 0; l < c.lanes; l += VL) {
           Vec g = load(dy + l);
-          sums[i] += g * load(x + from + l);
+          if (importance >= 0) sums[i] += g * load(x + from + l);
           dx[(from + l) / VL] += weights[i] * g;
         }
       }
       for (int64_t i = 0; i < row; i += VL) sink.put(ch, t * row + i, dx[i / VL]);
     }
-  for (int64_t i = 0; i < links.count; ++i)
+  for (int64_t i = 0; importance >= 0 && i < links.count; ++i)
     c.gradients[importance + links.at(i)] += T(links.adjacency[i] * sum(sums[i]));
 }
 

@@ -3,9 +3,9 @@
 
 #include "maps.h"
 
-// 3x3, stride 1, mean over the positions inside the map. Its transpose is the same sum of
-// neighbours, each divided by its own count beforehand.
-inline void pool_forward(const Map& in, const Map& out, int64_t lanes, bool add) {
+// 3 rows by 3 columns or 1 (`across`), stride 1, mean over the positions inside the map. Its
+// transpose is the same sum of neighbours, each divided by its own count beforehand.
+inline void pool_forward(const Map& in, const Map& out, int64_t lanes, bool add, int64_t across) {
   const int64_t H = in.height, W = in.width;
   std::vector<Vec> column(W * lanes / VL);
   for (int64_t c = 0; c < in.channels; ++c)
@@ -21,7 +21,7 @@ inline void pool_forward(const Map& in, const Map& out, int64_t lanes, bool add)
       const int64_t n = lanes / VL, rows = 1 + above + below;
       T* result = out.data + c * out.stride + h * W * lanes;
       for (int64_t w = 0; w < W; ++w) {
-        const bool left = w > 0, right = w + 1 < W;
+        const bool left = across > 1 && w > 0, right = across > 1 && w + 1 < W;
         Vec scale = splat(T(1) / T(rows * (1 + left + right)));
         for (int64_t i = 0; i < n; ++i) {
           Vec v = column[w * n + i];
@@ -34,7 +34,7 @@ inline void pool_forward(const Map& in, const Map& out, int64_t lanes, bool add)
     }
 }
 
-inline void pool_backward(const Map& gradient, int64_t lanes, const Sink& sink) {
+inline void pool_backward(const Map& gradient, int64_t lanes, const Sink& sink, int64_t across) {
   const int64_t H = gradient.height, W = gradient.width, n = lanes / VL;
   auto inside = [](int64_t i, int64_t size) { return 1 + (i > 0) + (i + 1 < size); };
   std::vector<Vec> column(W * n);
@@ -42,7 +42,8 @@ inline void pool_backward(const Map& gradient, int64_t lanes, const Sink& sink) 
     for (int64_t h = 0; h < H; ++h) {
       const T* row = gradient.data + c * gradient.stride + h * W * lanes;
       for (int64_t w = 0; w < W; ++w) {
-        auto scale = [&](int64_t at) { return splat(T(1) / T(inside(at, H) * inside(w, W))); };
+        const int64_t columns = across > 1 ? inside(w, W) : 1;
+        auto scale = [&](int64_t at) { return splat(T(1) / T(inside(at, H) * columns)); };
         for (int64_t i = 0; i < n; ++i) {
           const T* p = row + w * lanes + i * VL;
           Vec v = load(p) * scale(h);
@@ -54,8 +55,8 @@ inline void pool_backward(const Map& gradient, int64_t lanes, const Sink& sink) 
       for (int64_t w = 0; w < W; ++w)
         for (int64_t i = 0; i < n; ++i) {
           Vec v = column[w * n + i];
-          if (w > 0) v += column[(w - 1) * n + i];
-          if (w + 1 < W) v += column[(w + 1) * n + i];
+          if (across > 1 && w > 0) v += column[(w - 1) * n + i];
+          if (across > 1 && w + 1 < W) v += column[(w + 1) * n + i];
           sink.put(c, (h * W + w) * lanes + i * VL, v);
         }
     }

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "maps.h"
+#include "actional.h"
 #include "convolution.h"
 #include "graph.h"
 #include "norm.h"
@@ -12,16 +13,16 @@
 
 namespace {
 
-// (batch, channels, height, width, bodies) of the inputs to (channels, height, width, lanes).
-void gather(const Context& c, const Map& out) {
-  const int64_t positions = out.height * out.width, size = out.channels * positions * c.bodies;
+// From (batch, channels, frames, width, bodies) of the inputs to (channels, height, width, lanes):
+// the channels from `first` on, and the first frames.
+void gather(const Context& c, const Map& out, int64_t first, int64_t channels, int64_t frames) {
+  const int64_t channel = frames * out.width * c.bodies, clip = channels * channel;
   for (int64_t ch = 0; ch < out.channels; ++ch)
-    for (int64_t i = 0; i < positions; ++i) {
+    for (int64_t i = 0; i < out.height * out.width; ++i) {
       T* p = out.data + ch * out.stride + i * c.lanes;
+      const T* x = c.inputs + (first + ch) * channel + i * c.bodies;
       for (int64_t l = 0; l < c.lanes; ++l)
-        p[l] = l < c.valid ? c.inputs[l / c.bodies * size + (ch * positions + i) * c.bodies +
-                                      l % c.bodies]
-                           : T(0);
+        p[l] = l < c.valid ? x[l / c.bodies * clip + l % c.bodies] : T(0);
     }
 }
 
@@ -98,7 +99,7 @@ constexpr int64_t FIELDS = 16;
 enum Code : int64_t {  // the same order as in program.py
   GATHER, CONVOLUTION, CONVOLUTION_INPUT, CONVOLUTION_WEIGHTS, NORM, NORM_BACKWARD, BIAS,
   BIAS_BACKWARD, POOL, POOL_BACKWARD, REDUCE, REDUCE_BACKWARD, RELU, COPY, ZERO, GRAPH,
-  GRAPH_BACKWARD, GRAPH_BIAS, GRAPH_BIAS_BACKWARD, HEAD, SGD,
+  GRAPH_BACKWARD, GRAPH_BIAS, GRAPH_BIAS_BACKWARD, ACTIONAL, ACTIONAL_BACKWARD, HEAD, SGD,
 };
 
 extern "C" int64_t lane_multiple() { return VL; }
@@ -116,8 +117,13 @@ extern "C" void run(const Context* context, const int64_t* program, int64_t coun
       return Links{reinterpret_cast<const int64_t*>(a[i]), reinterpret_cast<const double*>(a[i + 1]),
                    a[i + 2], a[i + 3], a[i + 4]};
     };
+    auto real = [](int64_t bits) {
+      double value;
+      std::memcpy(&value, &bits, sizeof value);
+      return T(value);
+    };
     switch (program[0]) {
-      case GATHER: gather(c, m[a[0]]); break;
+      case GATHER: gather(c, m[a[0]], a[1], a[2], a[3]); break;
       case CONVOLUTION:
         convolution_forward(m[a[0]], m[a[1]], c.lanes, c.parameters + a[2],
                             a[3] < 0 ? nullptr : c.parameters + a[3], shape(4), a[8]);
@@ -137,8 +143,8 @@ extern "C" void run(const Context* context, const int64_t* program, int64_t coun
         break;
       case BIAS: bias_forward(c, m[a[0]], a[1], a[2]); break;
       case BIAS_BACKWARD: bias_backward(c, m[a[0]], a[1]); break;
-      case POOL: pool_forward(m[a[0]], m[a[1]], c.lanes, a[2]); break;
-      case POOL_BACKWARD: pool_backward(m[a[0]], c.lanes, sink(1)); break;
+      case POOL: pool_forward(m[a[0]], m[a[1]], c.lanes, a[2], a[3]); break;
+      case POOL_BACKWARD: pool_backward(m[a[0]], c.lanes, sink(1), a[4]); break;
       case REDUCE: reduce_forward(m[a[0]], m[a[1]], c.lanes, a[2], a[3]); break;
       case REDUCE_BACKWARD:
         reduce_backward(m[a[0]], m[a[1]], c.lanes, a[2], a[3], sink(4));
@@ -150,6 +156,10 @@ extern "C" void run(const Context* context, const int64_t* program, int64_t coun
       case GRAPH_BACKWARD: graph_backward(c, m[a[0]], m[a[1]], links(2), a[7], sink(8)); break;
       case GRAPH_BIAS: graph_bias_forward(c, m[a[0]], links(1), a[6], a[7]); break;
       case GRAPH_BIAS_BACKWARD: graph_bias_backward(c, m[a[0]], links(1), a[6], a[7]); break;
+      case ACTIONAL: actional_forward(m[a[0]], m[a[1]], m[a[2]], c.lanes, a[3], real(a[4])); break;
+      case ACTIONAL_BACKWARD:
+        actional_backward(m[a[0]], m[a[1]], m[a[2]], c.lanes, a[3], real(a[4]), sink(5));
+        break;
       case HEAD:
         head(c, m[a[0]], a[1], a[2], c.training ? &m[a[3]] : nullptr);
         break;

@@ -8,6 +8,7 @@ behind it mask what they write (`Map.mask`). Nothing here computes.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -40,8 +41,10 @@ class Code(IntEnum):
     GRAPH_BACKWARD = 16
     GRAPH_BIAS = 17
     GRAPH_BIAS_BACKWARD = 18
-    HEAD = 19
-    SGD = 20
+    ACTIONAL = 19
+    ACTIONAL_BACKWARD = 20
+    HEAD = 21
+    SGD = 22
 
 
 @dataclass(frozen=True)
@@ -112,10 +115,18 @@ class Program:
         number = len(self.shapes) - 1
         return Map(number, channels, height, width, number)
 
-    def gather(self, channels: int, height: int, width: int) -> Map:
-        """The clips of the batch."""
-        out = self.map(channels, height, width)
-        self._add(Code.GATHER, out.number)
+    def gather(
+        self, shape: tuple[int, int, int], clip: tuple[int, int, int], *, first: int = 0
+    ) -> Map:
+        """The clips of the batch, or some of their channels and their first frames.
+
+        Args:
+            shape: channels, frames and joints that are wanted.
+            clip: channels, frames and joints of a clip.
+            first: the first channel that is wanted.
+        """
+        out = self.map(*shape)
+        self._add(Code.GATHER, out.number, first, *clip[:2])
         return out
 
     def relu(self, x: Map) -> Map:
@@ -227,15 +238,16 @@ class Program:
         self._tape.append(back)
         return out
 
-    def pool(self, x: Map, *, into: Map | None = None) -> Map:
-        """3x3 average over the positions inside the map; added to `into` if given."""
+    def pool(self, x: Map, window: tuple[int, int], *, into: Map | None = None) -> Map:
+        """Average over the positions of a 3x3 or 3x1 window inside the map; added to `into`."""
         out = into or self.map(*x.shape)
-        self._add(Code.POOL, x.number, out.number, int(into is not None))
+        across = window[1]
+        self._add(Code.POOL, x.number, out.number, int(into is not None), across)
 
         def back() -> None:
             gradient = self._gradient_of(out)
             if gradient is not None:
-                self._back(Code.POOL_BACKWARD, gradient, *self._sink(x))
+                self._back(Code.POOL_BACKWARD, gradient, *self._sink(x), across)
                 self._release(out, into)
 
         self._tape.append(back)
@@ -275,11 +287,14 @@ class Program:
         self._add(Code.ZERO, out.number)
         return out
 
-    def graph(self, x: Map, importance: str, links: Links) -> Map:
-        """Sums over neighbours in each subset, subsets before channels."""
+    def graph(self, x: Map, links: Links, importance: str = "") -> Map:
+        """Sums over neighbours in each subset, subsets before channels.
+
+        Weights are the adjacency, times the parameter `importance` if given.
+        """
         self._links.append(links)
         out = self.map(links.subsets * x.channels, x.height, x.width)
-        offset = self._offsets[importance]
+        offset = self._offsets[importance] if importance else -1
         self._add(Code.GRAPH, x.number, out.number, *links.fields, offset)
 
         def back() -> None:
@@ -303,6 +318,29 @@ class Program:
                 self._back(Code.GRAPH_BIAS_BACKWARD, gradient, *fields)
 
         self._tape.append(back)
+
+    def actional(self, x: Map, links: Map, types: int, weight: float) -> Map:
+        """Sums over all joints, by links of each clip and body, types before channels.
+
+        Args:
+            x: `(C, T, V)`.
+            links: `(types * V, 1, V)`, see `network.links`.
+            types: kinds of links.
+            weight: what the sums are multiplied by.
+        """
+        out = self.map(types * x.channels, x.height, x.width)
+        [bits] = struct.unpack("q", struct.pack("d", weight))
+        self._add(Code.ACTIONAL, x.number, links.number, out.number, types, bits)
+
+        def back() -> None:
+            gradient = self._gradient_of(out)
+            if gradient is not None:
+                fields = (x.number, links.number, gradient, types, bits)
+                self._back(Code.ACTIONAL_BACKWARD, *fields, *self._sink(x))
+                self._release(out)
+
+        self._tape.append(back)
+        return out
 
     def head(self, x: Map, weights: str, bias: str) -> None:
         """Means, classifier and loss; where the way back begins."""

@@ -1,0 +1,273 @@
+"""A-links of a data set: AS-GCN's inference module pre-trained once, its links kept for good.
+
+The module (`network.aim`) is trained on the training clips of a protocol, without their labels;
+then it infers the links of every clip, each edge its likeliest type. They are kept beside the
+prepared data, and whatever trains on them later reads them from there. What they came out to be is
+part of the identity of a training (`clips_fingerprint`): two machines may round differently.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nas_skeleton.errors import InputError
+from nas_skeleton.network.aim import AIM, EDGE_TYPES, edge_types
+from nas_skeleton.network.initialise import derive_seed, initialise
+from nas_skeleton.skeletons.inputs import RANDOM, encoded
+from nas_skeleton.skeletons.keeping import Part, kept
+from nas_skeleton.skeletons.store import Dataset
+from nas_skeleton.spaces.card import AnyCard, Input
+from nas_skeleton.spaces.recipe import AIMRecipe
+from nas_skeleton.training import checkpoint
+
+FOLDER = "links"  # beside a data set's prepared store
+VERSION = 1  # raise it when the same data come to have other links
+INFERRED_AT_ONCE = 256  # bodies
+
+
+@dataclass(frozen=True)
+class PretrainingEpoch:
+    """One epoch over all bodies of all training clips.
+
+    Attributes:
+        epoch: 1-based.
+        epochs: of the whole pre-training.
+        loss: mean over batches of the error of foretold poses and the types' divergence, as
+            `network.aim.AIM.loss`.
+        linked: share of pairs of joints with a link of each type, by the likeliest type.
+    """
+
+    epoch: int
+    epochs: int
+    loss: float
+    linked: tuple[float, ...]
+
+
+OnEpoch = Callable[[PretrainingEpoch], None]
+
+
+def infer_links(
+    dataset: Dataset,
+    card: AnyCard,
+    protocol: str,
+    on_epoch: OnEpoch = lambda _: None,
+    announce: Callable[[str], None] | None = None,
+    *,
+    device: torch.device | None = None,
+) -> NDArray[np.uint8]:
+    """The type of every pair of joints in every clip, uint8 `(N, M, V * (V - 1))`.
+
+    From the data set's folder, or, where they are not there yet, from a pre-training that takes
+    minutes. Commands that need them at the same time wait for the first one.
+
+    Args:
+        dataset: a prepared data set.
+        card: of a space with a table `aim`.
+        protocol: whose training clips are learnt from.
+        on_epoch: told of every epoch of a pre-training.
+        announce: told, in one line, where links cannot be kept on the disk.
+        device: what a pre-training runs on; None: the CPU.
+
+    Raises:
+        InputError: an unknown protocol, or clips that the module cannot see.
+    """
+    recipe = card.aim
+    if recipe is None:
+        raise InputError(f"space {card.name!r} has no A-links: its card lacks a table [aim]")
+    if card.input.sampling in RANDOM:
+        raise InputError(
+            f"search_spaces/{card.name}.toml: input.sampling: A-links belong to a whole clip, but "
+            f"{card.input.sampling!r} draws other frames every time"
+        )
+    train = dataset.split(protocol)["train"]
+    joints = len(dataset.layout.joints)
+    shape = (len(dataset), dataset.bodies, joints * (joints - 1))
+
+    folder = dataset.folder.parent / FOLDER
+    key = links_key(dataset, card, protocol)
+
+    def blocks() -> Iterator[Sequence[NDArray[Any]]]:
+        poses = _poses(dataset, card.input, recipe, announce)
+        unfinished = folder / f"{key}.pt"
+        yield (pretrain(poses, train, recipe, on_epoch, device, unfinished),)
+        unfinished.unlink(missing_ok=True)
+
+    [types] = kept(folder, key, [Part("u1", np.dtype("u1"), shape)], blocks, announce, verify=True)
+    return types
+
+
+def links_key(dataset: Dataset, card: AnyCard, protocol: str) -> str:
+    """Names what decides the links: data, split, input and how the module is trained."""
+    assert card.aim is not None
+    parts = {
+        "version": VERSION,
+        "data": dataset.split_fingerprint(protocol),
+        "input": card.input.model_dump(),
+        "aim": card.aim.model_dump(),
+    }
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return f"aim-{digest[:32]}"
+
+
+def clips_fingerprint(
+    dataset: Dataset,
+    card: AnyCard,
+    protocol: str,
+    on_epoch: OnEpoch = lambda _: None,
+    device: torch.device | None = None,
+) -> str:
+    """SHA-256, in hex, of what a training sees: data and split, and A-links where the card has any.
+
+    Those are inferred for it; arguments and errors are those of `infer_links`.
+    """
+    plain = dataset.split_fingerprint(protocol)
+    if card.aim is None:
+        return plain
+    types = infer_links(dataset, card, protocol, on_epoch, device=device)
+    digest = hashlib.sha256(types.tobytes())
+    digest.update(f"{plain}/{links_key(dataset, card, protocol)}".encode())
+    return digest.hexdigest()
+
+
+def pretrain(
+    poses: Tensor,
+    train: NDArray[np.int64],
+    recipe: AIMRecipe,
+    on_epoch: OnEpoch = lambda _: None,
+    device: torch.device | None = None,
+    unfinished: Path | None = None,
+) -> NDArray[np.uint8]:
+    """Train the module and let it infer all links.
+
+    Runs with one thread, because the number of threads changes how sums are rounded.
+
+    Args:
+        poses: of every clip, `(N, C, T, V, M)`.
+        train: the clips to learn from.
+        recipe: how.
+        on_epoch: told of every epoch.
+        device: None for the CPU.
+        unfinished: checkpoint, written after every epoch; where it is there, this goes on from it.
+
+    Returns:
+        uint8 `(N, M, V * (V - 1))`; of a body that is not there no pair has a link.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _pretrain(poses, train, recipe, on_epoch, device or torch.device("cpu"), unfinished)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def share_of_links(types: NDArray[np.uint8]) -> tuple[float, ...]:
+    """The share of all pairs of joints that have a link of each type."""
+    return tuple(float((types == j).mean()) for j in range(1, EDGE_TYPES))
+
+
+def _pretrain(
+    poses: Tensor,
+    train: NDArray[np.int64],
+    recipe: AIMRecipe,
+    on_epoch: OnEpoch,
+    device: torch.device,
+    unfinished: Path | None,
+) -> NDArray[np.uint8]:
+    n, c, t, v, m = poses.shape
+    bodies = poses.permute(0, 4, 1, 2, 3).reshape(n * m, c, t, v).contiguous()
+    there = bodies.abs().flatten(1).amax(dim=1) > 0
+    of_clips = torch.arange(n * m).view(n, m)
+    learnt = of_clips[torch.from_numpy(train)].flatten()
+    learnt = learnt[there[learnt]]
+
+    module = AIM(v, c, t, recipe.hidden)
+    initialise(module, derive_seed(recipe.seed, "aim"))
+    module.to(device)
+    chance = torch.Generator(device).manual_seed(derive_seed(recipe.seed, "aim", "chance"))
+    optimizer = torch.optim.Adam(module.parameters(), lr=recipe.learning_rate)
+    epoch = _resume(unfinished, module, optimizer, chance)
+    while epoch < recipe.epochs:
+        epoch += 1
+        order = torch.Generator().manual_seed(derive_seed(recipe.seed, "aim", "order", epoch))
+        shuffled = learnt[torch.randperm(len(learnt), generator=order)]
+        losses = []
+        module.train()
+        for batch in torch.split(shuffled, recipe.batch_size):
+            if len(batch) == 1 and len(learnt) > 1:
+                continue  # its batch norm would see one body only
+            loss = module.loss(bodies[batch].to(device), chance)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(loss.detach())
+        mean = torch.stack(losses).mean().item()
+        if not math.isfinite(mean):
+            raise InputError(
+                f"pre-training AIM: the loss is {mean} in epoch {epoch}: lower aim.learning_rate"
+            )
+        types = _infer(module, bodies[learnt], device)
+        shares = share_of_links(types.numpy())
+        if unfinished:
+            state = {
+                "epoch": epoch,
+                "module": module.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "chance": chance.get_state(),
+            }
+            checkpoint.save(unfinished, unfinished.stem, state)
+        on_epoch(PretrainingEpoch(epoch, recipe.epochs, mean, shares))
+    every = _infer(module, bodies, device)
+    every[~there] = 0
+    return every.view(n, m, -1).numpy()
+
+
+def _resume(
+    unfinished: Path | None,
+    module: AIM,
+    optimizer: torch.optim.Adam,
+    chance: torch.Generator,
+) -> int:
+    """Load what a pre-training that was stopped left; how many epochs it did."""
+    saved = checkpoint.load(unfinished, unfinished.stem) if unfinished else None
+    if saved is None:
+        return 0
+    module.load_state_dict(saved["module"])
+    optimizer.load_state_dict(saved["optimizer"])
+    chance.set_state(saved["chance"])
+    return int(saved["epoch"])
+
+
+@torch.no_grad()
+def _infer(module: AIM, bodies: Tensor, device: torch.device) -> Tensor:
+    """Types `(B, E)` of bodies `(B, C, T, V)`, on the CPU."""
+    module.eval()
+    parts = torch.split(bodies, INFERRED_AT_ONCE)
+    return torch.cat([edge_types(module.encoder(part.to(device))).cpu() for part in parts])
+
+
+def _poses(
+    dataset: Dataset, card: Input, recipe: AIMRecipe, announce: Callable[[str], None] | None
+) -> Tensor:
+    """What the module sees of all clips, `(N, C, recipe.frames, V, M)`: no future frames."""
+    inputs = encoded(
+        dataset,
+        card.encoding,
+        recipe.frames,
+        modalities=card.modalities,
+        motion=card.motion,
+        sampling=card.sampling,
+        future=card.future,
+        announce=announce,
+    )
+    return torch.from_numpy(np.ascontiguousarray(inputs[:, :, : recipe.frames]))
