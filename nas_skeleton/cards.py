@@ -60,15 +60,6 @@ def card_names(kind: Kind) -> list[str]:
     return sorted({path.stem for folder in card_folders(kind) for path in folder.glob("*.toml")})
 
 
-def load_card(kind: Kind, name: str, model: type[CardT]) -> CardT:
-    """Read and check the card `name`.
-
-    Raises:
-        InputError: no such card, not TOML, an unknown key, or a value of the wrong type or range.
-    """
-    return check_card(*read_card(kind, name), model)
-
-
 def read_card(kind: Kind, name: str) -> tuple[dict[str, Any], Path]:
     """What the card `name` says, not checked yet, and where it lies.
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from nas_skeleton.cards import Card, card_names, check_card, check_name, load_card
+from nas_skeleton.cards import Card, card_names, check_card, check_name, read_card
 from nas_skeleton.errors import InputError
 from nas_skeleton.skeletons.card import DatasetCard
 from nas_skeleton.skeletons.load import load_dataset_card
 from nas_skeleton.skeletons.readers import READERS
 from nas_skeleton.skeletons.steps import STEPS
-from nas_skeleton.spaces import load_space
+from nas_skeleton.spaces import load_any_space, load_space
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -32,17 +32,31 @@ def folder(tmp_path, monkeypatch):
 def test_cards_of_the_working_folder_come_before_those_shipped(folder):
     assert {"nb201", "nb201-image", "nb201-graph"} <= set(card_names("search_spaces"))
     (folder / "nb201.toml").write_text("number = 3")
-    assert load_card("search_spaces", "nb201", Example).number == 3
+    assert check_card(*read_card("search_spaces", "nb201"), Example).number == 3
 
 
-@pytest.mark.parametrize("name", ["nb201", "nb201-image", "nb201-graph"])
-def test_shipped_spaces_load_with_their_three_recipes(name):
+CELLS = ["nb201", "nb201-image", "nb201-graph", "nb201-asgcn"]
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_shipped_spaces_load_with_their_recipes(name):
     card = load_space(name).card
-    assert set(card.recipes) == {"quick", "standard", "thesis"}
+    assert {"quick", "standard", "thesis"} <= set(card.recipes)
     assert card.default_recipe == "quick"
 
 
-@pytest.mark.parametrize("name", ["nb201", "nb201-image", "nb201-graph"])
+@pytest.mark.parametrize(("recipe", "epochs"), [("brief", 15), ("brief-large", 6)])
+def test_what_is_compared_is_trained_alike(recipe, epochs):
+    own = {"channels", "cells_per_stage", "dropout"}
+    recipes = [
+        load_any_space(name).card.recipe(recipe).model_dump(exclude=own)
+        for name in ("nb201", "nb201-graph", "nb201-asgcn", "models", "models-asgcn")
+    ]
+    assert recipes[0]["epochs"] == epochs
+    assert recipes[1:] == recipes[:1] * 4
+
+
+@pytest.mark.parametrize("name", CELLS)
 def test_thesis_recipe_is_that_of_the_thesis(name):
     recipe = load_space(name).card.recipe("thesis")
     assert (recipe.channels, recipe.cells_per_stage, recipe.epochs) == (16, 5, 200)
@@ -73,7 +87,7 @@ def test_names_that_leave_the_folder_are_refused(name):
 def test_whatever_stands_in_a_card_is_one_line(folder, content):
     (folder / "bad.toml").write_bytes(content)
     with pytest.raises(InputError, match=r"bad\.toml") as caught:
-        load_card("search_spaces", "bad", Example)
+        check_card(*read_card("search_spaces", "bad"), Example)
     assert len(str(caught.value)) < 500
 
 

@@ -78,7 +78,10 @@ class ReferenceGraphTimeConvolution(GraphTimeConvolution):
         frames = maps.shape[2]
         padded = nn.functional.pad(maps, (0, 0, 1, 1))  # a frame of zeros before and after
         seen = torch.stack([padded[:, :, d : d + frames : self.stride[0]] for d in range(3)])
-        return torch.einsum("dnctv,kvw,okcd->notw", seen, self.adjacency, weight)
+        out = torch.einsum("dnctv,kvw,okcd->notw", seen, self.adjacency, weight)
+        # Where einsum leaves channels innermost, torch 2.13's batch norm on a CPU gets the
+        # gradients of a single clip wrong: it takes the strides for both layouts at once.
+        return out.contiguous()
 
 
 class ReferenceGraphTimePool(GraphTimePool):

@@ -22,7 +22,7 @@ def load_dataset_card(name: str) -> DatasetCard:
     those classes of data set NAME, as a card with `subset_of` does.
 
     Raises:
-        InputError: no such card, or one that does not hold together (see `cards.load_card`).
+        InputError: no such card, or one that does not hold together (see `cards.check_card`).
     """
     plain, given, wanted = name.partition(SEPARATOR)
     content, path = _content(plain)

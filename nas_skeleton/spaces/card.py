@@ -276,7 +276,7 @@ AnyCard = SpaceCard | ModelsCard
 
 
 def load_space_card(name: str) -> AnyCard:
-    """Read `search_spaces/NAME.toml`; raises `InputError` as `cards.load_card` does."""
+    """Read `search_spaces/NAME.toml`; raises `InputError` as `cards.check_card` does."""
     content, path = read_card("search_spaces", name)
     card: AnyCard
     if "models" in content:

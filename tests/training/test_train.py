@@ -105,8 +105,8 @@ class Broken(Fast):
 
     cell = None
 
-    def step(self, inputs, labels):
-        super().step(inputs, labels)
+    def step(self, inputs, labels, seeds=()):
+        super().step(inputs, labels, seeds)
         for member, cell in enumerate(self.cells):
             if cell == self.cell:
                 self.loss_sums[member] = float("nan")
@@ -274,7 +274,7 @@ def test_out_of_memory_halves_the_group_until_it_fits(place, monkeypatch):
 
 def test_out_of_memory_of_one_alone_goes_to_the_next_engine(place, monkeypatch):
     class Full(Fast):
-        def step(self, inputs, labels):
+        def step(self, inputs, labels, seeds=()):
             raise torch.OutOfMemoryError("no room")
 
     patch_engine(monkeypatch, Full)
