@@ -22,7 +22,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas_skeleton.errors import InputError
-from nas_skeleton.network.aim import AIM, EDGE_TYPES, edge_types
+from nas_skeleton.network.aim import (
+    AIM,
+    EDGE_TYPES,
+    edge_indicators,
+    edge_types,
+    pose_error,
+    type_divergence,
+)
 from nas_skeleton.network.initialise import derive_seed, initialise
 from nas_skeleton.skeletons.inputs import RANDOM, encoded
 from nas_skeleton.skeletons.keeping import Part, kept
@@ -34,6 +41,7 @@ from nas_skeleton.training import checkpoint
 FOLDER = "links"  # beside a data set's prepared store
 VERSION = 1  # raise it when the same data come to have other links
 INFERRED_AT_ONCE = 256  # bodies
+DECODED_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -206,11 +214,9 @@ def _pretrain(
         for batch in torch.split(shuffled, recipe.batch_size):
             if len(batch) == 1 and len(learnt) > 1:
                 continue  # its batch norm would see one body only
-            loss = module.loss(bodies[batch].to(device), chance)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(_gradients(module, bodies[batch].to(device), chance))
             optimizer.step()
-            losses.append(loss.detach())
         mean = torch.stack(losses).mean().item()
         if not math.isfinite(mean):
             raise InputError(
@@ -230,6 +236,28 @@ def _pretrain(
     every = _infer(module, bodies, device)
     every[~there] = 0
     return every.view(n, m, -1).numpy()
+
+
+def _gradients(module: AIM, poses: Tensor, chance: torch.Generator | None) -> Tensor:
+    """Add up the gradients of `AIM.loss`, and return it; `poses` `(B, C, T, V)`.
+
+    The decoder keeps a vector for each pair of joints and frame, gigabytes for a whole batch, and
+    no body depends on another one there: it is computed for a few of them at a time.
+    """
+    joints = poses.shape[-1]
+    logits = module.encoder(poses, chance)
+    indicators = edge_indicators(logits, chance)
+    apart = indicators.detach().requires_grad_()
+    total = type_divergence(logits, joints)
+    error = torch.zeros_like(total)
+    parts = zip(*(torch.split(x, DECODED_AT_ONCE) for x in (poses, apart)), strict=True)
+    for seen, types in parts:
+        share = len(seen) / len(poses)
+        part = share * pose_error(module.decoder(seen, types, chance), seen[:, :, 1:])
+        part.backward()  # type: ignore[no-untyped-call]
+        error += part.detach()
+    torch.autograd.backward([total, indicators], [None, apart.grad])
+    return total.detach() + error
 
 
 def _resume(

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from nas_skeleton.errors import InputError
+from nas_skeleton.network.aim import AIM
+from nas_skeleton.network.initialise import initialise
 from nas_skeleton.skeletons.store import load_dataset
 from nas_skeleton.spaces import load_any_space
 from nas_skeleton.spaces.recipe import AIMRecipe
@@ -71,6 +73,22 @@ def test_a_body_that_is_not_there_has_no_links_and_teaches_nothing():
     types = pretrain(pair, TRAIN, RECIPE)
     assert not types[:, 1].any()
     assert np.array_equal(types[:, :1], pretrain(alone, TRAIN, RECIPE))
+
+
+def test_decoding_a_few_bodies_at_a_time_gives_the_gradients_of_the_whole_loss(monkeypatch):
+    module = AIM(5, 3, 6, 8).double().eval()  # no dropout, which would be drawn in another order
+    initialise(module, 0)
+    bodies = poses()[..., 0].double()
+    module.loss(bodies).backward()
+    wanted = {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
+    for at_once in (1, 5, 12):
+        monkeypatch.setattr(aim, "DECODED_AT_ONCE", at_once)
+        module.zero_grad()
+        loss = aim._gradients(module, bodies, None)
+        assert loss.item() == pytest.approx(module.loss(bodies).item(), rel=1e-12)
+        for name, gradient in wanted.items():
+            found = module.get_parameter(name).grad
+            torch.testing.assert_close(found, gradient, rtol=1e-9, atol=1e-9, msg=name)
 
 
 def test_the_loss_falls():
