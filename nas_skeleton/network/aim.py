@@ -22,7 +22,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from nas_skeleton.network.initialise import constant, drawn, normal
-from nas_skeleton.network.links import LINK_TYPES
+from nas_skeleton.spaces.card import LINK_TYPES
 
 EDGE_TYPES = 1 + LINK_TYPES
 PRIOR = (0.95, 0.025, 0.025)  # most joints do not act on each other

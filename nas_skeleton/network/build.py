@@ -10,7 +10,6 @@ from nas_skeleton.network.candidate import CandidateNetwork
 from nas_skeleton.network.cell import LeanCell
 from nas_skeleton.network.classifier import Classifier
 from nas_skeleton.network.initialise import initialise
-from nas_skeleton.network.links import LINK_TYPES
 from nas_skeleton.network.operations import Graph, Grid
 from nas_skeleton.network.reference import (
     ReferenceActionalConvolution,
@@ -26,7 +25,7 @@ from nas_skeleton.network.stems import (
     STGCNStem,
 )
 from nas_skeleton.skeletons.layouts import Layout
-from nas_skeleton.spaces.card import AnyCard, SpaceCard
+from nas_skeleton.spaces.card import LINK_TYPES, AnyCard, SpaceCard
 from nas_skeleton.spaces.card import ASGCNStem as ASGCNStemCard
 from nas_skeleton.spaces.card import ImageStem as ImageStemCard
 from nas_skeleton.spaces.cell import Cell

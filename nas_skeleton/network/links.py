@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-LINK_TYPES = 2
+from nas_skeleton.spaces.card import LINK_TYPES
 
 
 def with_links(clips: Tensor, links: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from nas_skeleton.network.cell import CONVOLUTIONS, ConvNorm, edge_name
-from nas_skeleton.network.links import LINK_TYPES
 from nas_skeleton.network.operations import (
     Graph,
     GraphTimeConvolution,
@@ -18,6 +17,7 @@ from nas_skeleton.network.operations import (
     Operations,
 )
 from nas_skeleton.network.stems import ActionalConvolution, GraphConvolution
+from nas_skeleton.spaces.card import LINK_TYPES
 from nas_skeleton.spaces.cell import Cell
 
 

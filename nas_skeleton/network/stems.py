@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from nas_skeleton.network.graph import spatial_partition
-from nas_skeleton.network.links import LINK_TYPES, split_links
+from nas_skeleton.network.links import split_links
 from nas_skeleton.skeletons.layouts import Layout
 from nas_skeleton.spaces import card as cards
+from nas_skeleton.spaces.card import LINK_TYPES
 
 # From numbers of channels, in and out, and an adjacency `(K, V, V)`.
 GraphConvolutionBuilder = Callable[[int, int, Tensor], nn.Module]
@@ -168,7 +169,8 @@ class ActionalConvolution(nn.Module):
     """A graph convolution over the skeleton, and one over the clip's own actional links, added up.
 
     `y = structural(x) + actional_weight * sum over j, v of (conv x)[j, c, t, v] * links[j, v, w]`.
-    The sum over joints is taken before the 1x1 convolution, which has no bias.
+    The sum over joints is taken before the 1x1 convolution, which has no bias: batch norm follows.
+    (`network.models.actional` is the published form, whose biases are in the published counts.)
 
     Args:
         structural: the former, from `in_channels` to `structural.out_channels`.

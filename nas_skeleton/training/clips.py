@@ -18,11 +18,12 @@ from torch import Tensor
 
 from nas_skeleton.network.aim import link_matrices
 from nas_skeleton.network.initialise import derive_seed
-from nas_skeleton.network.links import LINK_TYPES, with_links
+from nas_skeleton.network.links import with_links
 from nas_skeleton.skeletons.inputs import RANDOM, encoded, ragged
 from nas_skeleton.skeletons.layouts import Layout
 from nas_skeleton.skeletons.modalities import modality
 from nas_skeleton.skeletons.store import Dataset
+from nas_skeleton.spaces.card import LINK_TYPES
 from nas_skeleton.training.augmentation import Augmentation, augmentation_of
 
 if TYPE_CHECKING:

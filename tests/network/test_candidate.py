@@ -8,6 +8,8 @@ from torch import nn
 
 from nas_skeleton.network.build import candidate_network
 from nas_skeleton.network.initialise import initialise
+from nas_skeleton.network.links import with_links
+from nas_skeleton.network.stems import ActionalConvolution
 from nas_skeleton.skeletons.layouts import NTU, UTDMHAD
 from nas_skeleton.spaces import Cell, load_space
 from nas_skeleton.spaces.card import STGCNStem
@@ -16,6 +18,7 @@ from nas_skeleton.spaces.liveness import Role, ignores_input, roles
 STGCN = load_space("nb201")
 IMAGE = load_space("nb201-image")
 GRAPH = load_space("nb201-graph")
+LINKED = load_space("nb201-asgcn")
 SMALL = STGCN.card.recipe("quick").model_copy(
     update={"channels": 4, "cells_per_stage": 1, "frames": 7}
 )
@@ -162,13 +165,16 @@ def count_macs(network, clips):
             if hasattr(module, "adjacency"):  # the sums over neighbours before it
                 n, c, t, v = inputs[0].shape
                 total += n * len(module.adjacency) * c * t * v * v
+        elif isinstance(module, ActionalConvolution):  # projected, then summed over joints
+            n, c, t, v = inputs[0].shape
+            total += 2 * n * module.structural.out_channels * t * v * (c + v)
         elif isinstance(module, nn.Linear):
             total += output.shape[0] * (module.weight.numel() + module.bias.numel())
         else:  # the graph convolution's sum: every subset's channels, V x V
             n, _, t, v = inputs[0].shape
             total += n * len(module.adjacency) * module.out_channels * t * v * v
 
-    kinds = (nn.Conv2d, nn.Linear)
+    kinds = (nn.Conv2d, nn.Linear, ActionalConvolution)
     for module in network.modules():
         if isinstance(module, kinds) or hasattr(module, "importance"):
             module.register_forward_hook(hook)
@@ -185,3 +191,40 @@ def test_costs_on_paper_are_those_of_the_built_network(space, index, bodies, cha
     cost = space.cost(index, SMALL, classes=5, joints=20, bodies=bodies, channels=channels)
     assert cost.params == sum(parameter.numel() for parameter in network.parameters())
     assert cost.macs == count_macs(network, clips)
+
+
+def linked_clips(bodies):
+    generator = torch.Generator().manual_seed(0)
+    shape = (6, 3, 7, 20, bodies)
+    clips = torch.randn(shape, dtype=torch.float64, generator=generator)
+    links = torch.rand(6, 2, 20, 20, bodies, dtype=torch.float64, generator=generator)
+    return with_links(clips, links / 20)
+
+
+@pytest.mark.parametrize("bodies", [1, 2])
+def test_stem_with_links_trains_exactly_like_the_plain_one(bodies):
+    clips, labels = linked_clips(bodies), torch.arange(6) % 5
+    lean, plain = (build(LINKED, 6111, plain=plain, in_channels=43) for plain in (False, True))
+    lean_losses, lean_scores = train(lean.to(memory_format=torch.channels_last), clips, labels, 3)
+    losses, scores = train(plain, clips, labels, 3)
+    assert losses[0] != losses[2]
+    assert lean_losses == pytest.approx(losses, abs=1e-9)
+    assert torch.allclose(lean_scores, scores, rtol=0, atol=1e-9)
+
+
+def test_links_of_a_clip_change_its_own_scores_only():
+    network = build(LINKED, 6111, in_channels=43).eval()
+    clips = linked_clips(1)
+    other = clips.clone()
+    other[0, 3:] = clips[1, 3:]
+    before, after = network(clips), network(other)
+    assert not torch.allclose(before[0], after[0])
+    torch.testing.assert_close(before[1:], after[1:])
+
+
+@pytest.mark.parametrize("bodies", [1, 2])
+def test_costs_of_links_on_paper_are_those_of_the_built_network(bodies):
+    network = build(LINKED, 6111, plain=True, in_channels=43)
+    cost = LINKED.cost(6111, SMALL, classes=5, joints=20, bodies=bodies, channels=43)
+    assert cost.params == sum(parameter.numel() for parameter in network.parameters())
+    assert cost.macs == count_macs(network, linked_clips(bodies)[:1])

@@ -1,6 +1,7 @@
 import torch
 
-from nas_skeleton.network.links import LINK_TYPES, split_links, with_links
+from nas_skeleton.network.links import split_links, with_links
+from nas_skeleton.spaces.card import LINK_TYPES
 
 N, C, T, V, M = 2, 3, 4, 5, 2
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nas_skeleton.network.initialise import constant, drawn, normal
-from nas_skeleton.network.links import LINK_TYPES
+from nas_skeleton.spaces.card import LINK_TYPES
 
 ACTIONAL_WEIGHT = 0.5  # lambda in the paper
 

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from nas_skeleton.network.candidate import STAGES
 from nas_skeleton.network.cell import edge_name
 from nas_skeleton.network.graph import spatial_partition
-from nas_skeleton.network.links import LINK_TYPES
 from nas_skeleton.network.operations import FRAMES, PARTITION, neighbours
 from nas_skeleton.skeletons.layouts import Layout
-from nas_skeleton.spaces.card import ASGCNStem, ImageStem, SpaceCard
+from nas_skeleton.spaces.card import LINK_TYPES, ASGCNStem, ImageStem, SpaceCard
 from nas_skeleton.spaces.cell import Cell
 from nas_skeleton.spaces.liveness import Role, roles
 from nas_skeleton.training.candidates import Problem
