@@ -108,7 +108,8 @@ def main(
     is shown and chooses nothing.
     """
     from nas_skeleton.errors import InputError
-    from nas_skeleton.progress import open_dataset, saying, train_with_progress
+    from nas_skeleton.pretraining import Saying
+    from nas_skeleton.progress import open_dataset, train_with_progress
     from nas_skeleton.scheduling.campaign import choose_means, start_campaign
     from nas_skeleton.scheduling.signals import Signals
     from nas_skeleton.search import parse_seeds
@@ -132,7 +133,7 @@ def main(
                     strategy="random" if cells else "exhaustive",
                     seeds=training_seeds,
                     trials=trials if cells else None,
-                    on_pretraining=saying(signals),
+                    watch=Saying(signals),
                 )
                 signals.check()
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from nas_skeleton.scheduling.outcome import Outcome
     from nas_skeleton.scheduling.signals import Signals
     from nas_skeleton.skeletons.store import Dataset
-    from nas_skeleton.training.aim import PretrainingEpoch
     from nas_skeleton.training.job import Job
 
 # Between two lines in a log: often at first, and no thousands of lines a day.
@@ -40,21 +39,6 @@ def duration(seconds: float) -> str:
 def between_lines(elapsed: float) -> float:
     """Seconds between two lines in a log, after so many."""
     return min(MOST_BETWEEN_LINES, max(SECONDS_BETWEEN_LINES, SHARE_BETWEEN_LINES * elapsed))
-
-
-def saying(signals: Signals) -> Callable[[PretrainingEpoch], None]:
-    """What tells of every epoch in which A-links are pre-trained, and stops there on a signal."""
-
-    def say(done: PretrainingEpoch) -> None:
-        links = " and ".join(f"{100 * share:.1f} %" for share in done.linked)
-        click.echo(
-            f"pre-training AIM for A-links, once for this data: epoch {done.epoch} of "
-            f"{done.epochs}, loss {done.loss:.3f}, links of each type between {links} of pairs",
-            err=True,
-        )
-        signals.check()
-
-    return say
 
 
 class Progress:

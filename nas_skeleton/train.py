@@ -155,7 +155,8 @@ class _Wanted:
 
 def _train(wanted: _Wanted, modality: str, run_name: str | None) -> tuple[Run, int]:
     """Train one network, print how it goes; its run and the exit code."""
-    from nas_skeleton.progress import open_dataset, saying
+    from nas_skeleton.pretraining import Saying
+    from nas_skeleton.progress import open_dataset
     from nas_skeleton.results import schema
     from nas_skeleton.scheduling.campaign import choose_means, start_campaign
     from nas_skeleton.scheduling.signals import Signals
@@ -179,7 +180,7 @@ def _train(wanted: _Wanted, modality: str, run_name: str | None) -> tuple[Run, i
             modality=modality,
             keep_scores=True,
             keep_weights=True,
-            on_pretraining=saying(signals),
+            watch=Saying(signals),
         )
         click.echo(f"#{wanted.index} {campaign.space.arch_string(wanted.index)}")
         click.echo(f"results: {campaign.run.folder}\n")
@@ -229,7 +230,8 @@ def _train_aim(
     """Infer the A-links of a data set, or say that they are there."""
     import torch
 
-    from nas_skeleton.progress import open_dataset, saying
+    from nas_skeleton.pretraining import Saying
+    from nas_skeleton.progress import open_dataset
     from nas_skeleton.scheduling.campaign import choose_means
     from nas_skeleton.scheduling.signals import Signals
     from nas_skeleton.spaces import load_any_space
@@ -244,7 +246,7 @@ def _train_aim(
             data,
             card,
             protocol,
-            saying(signals),
+            Saying(signals),
             lambda line: click.echo(line, err=True),
             device=trained_on,
         )

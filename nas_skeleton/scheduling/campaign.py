@@ -42,7 +42,7 @@ from nas_skeleton.training.result import EpochRecord
 
 if TYPE_CHECKING:
     from nas_skeleton.scheduling.forecast import Forecast
-    from nas_skeleton.training.aim import PretrainingEpoch
+    from nas_skeleton.training.aim import Watch
 
 Device = Literal["auto", "cpu", "cuda"]
 ExecutorName = Literal["local", "ray"]
@@ -397,7 +397,7 @@ def start_campaign(
     modality: str = "",
     keep_scores: bool = False,
     keep_weights: bool = False,
-    on_pretraining: Callable[[PretrainingEpoch], None] = lambda _: None,
+    watch: Watch | None = None,
 ) -> Campaign:
     """Plan a run, or continue the one that the same arguments started; nothing is written yet.
 
@@ -417,7 +417,7 @@ def start_campaign(
         modality: what the networks see instead of the card's modalities, several joined by "+".
         keep_scores: whether class scores of trainings that finish from now on are kept.
         keep_weights: whether their weights are, after the last epoch and the best on validation.
-        on_pretraining: hears of every epoch where the space's A-links have yet to be inferred.
+        watch: hears how it goes on where the space's A-links have yet to be inferred.
 
     Raises:
         InputError: an unknown name, changed data, a protocol without training clips, a precision
@@ -425,7 +425,7 @@ def start_campaign(
     """
     import torch
 
-    from nas_skeleton.training.aim import clips_fingerprint
+    from nas_skeleton.training.aim import SILENT, clips_fingerprint
 
     space = space.with_modality(modality)
     recipe = recipe or space.card.default_recipe
@@ -436,7 +436,7 @@ def start_campaign(
         space=space.name,
         dataset=dataset.name,
         fingerprint=clips_fingerprint(
-            dataset, space.card, protocol, on_pretraining, torch.device(means.device)
+            dataset, space.card, protocol, watch or SILENT, torch.device(means.device)
         ),
         protocol=protocol,
         recipe=recipe,

@@ -62,14 +62,24 @@ class PretrainingEpoch:
     linked: tuple[float, ...]
 
 
-OnEpoch = Callable[[PretrainingEpoch], None]
+class Watch:
+    """Hears of a pre-training as it goes on. What a method raises ends it; here nothing happens."""
+
+    def batch(self) -> None:
+        """A batch is done."""
+
+    def epoch(self, done: PretrainingEpoch) -> None:
+        """An epoch is done, and its checkpoint written."""
+
+
+SILENT = Watch()
 
 
 def infer_links(
     dataset: Dataset,
     card: AnyCard,
     protocol: str,
-    on_epoch: OnEpoch = lambda _: None,
+    watch: Watch = SILENT,
     announce: Callable[[str], None] | None = None,
     *,
     device: torch.device | None = None,
@@ -83,7 +93,7 @@ def infer_links(
         dataset: a prepared data set.
         card: of a space with a table `aim`.
         protocol: whose training clips are learnt from.
-        on_epoch: told of every epoch of a pre-training.
+        watch: told how a pre-training goes on.
         announce: told, in one line, where links cannot be kept on the disk.
         device: what a pre-training runs on; None: the CPU.
 
@@ -108,7 +118,7 @@ def infer_links(
     def blocks() -> Iterator[Sequence[NDArray[Any]]]:
         poses = _poses(dataset, card.input, recipe, announce)
         unfinished = folder / f"{key}.pt"
-        yield (pretrain(poses, train, recipe, on_epoch, device, unfinished),)
+        yield (pretrain(poses, train, recipe, watch, device, unfinished),)
         unfinished.unlink(missing_ok=True)
 
     [types] = kept(folder, key, [Part("u1", np.dtype("u1"), shape)], blocks, announce, verify=True)
@@ -132,7 +142,7 @@ def clips_fingerprint(
     dataset: Dataset,
     card: AnyCard,
     protocol: str,
-    on_epoch: OnEpoch = lambda _: None,
+    watch: Watch = SILENT,
     device: torch.device | None = None,
 ) -> str:
     """SHA-256, in hex, of what a training sees: data and split, and A-links where the card has any.
@@ -142,7 +152,7 @@ def clips_fingerprint(
     plain = dataset.split_fingerprint(protocol)
     if card.aim is None:
         return plain
-    types = infer_links(dataset, card, protocol, on_epoch, device=device)
+    types = infer_links(dataset, card, protocol, watch, device=device)
     digest = hashlib.sha256(types.tobytes())
     digest.update(f"{plain}/{links_key(dataset, card, protocol)}".encode())
     return digest.hexdigest()
@@ -152,7 +162,7 @@ def pretrain(
     poses: Tensor,
     train: NDArray[np.int64],
     recipe: AIMRecipe,
-    on_epoch: OnEpoch = lambda _: None,
+    watch: Watch = SILENT,
     device: torch.device | None = None,
     unfinished: Path | None = None,
 ) -> NDArray[np.uint8]:
@@ -164,7 +174,7 @@ def pretrain(
         poses: of every clip, `(N, C, T, V, M)`.
         train: the clips to learn from.
         recipe: how.
-        on_epoch: told of every epoch.
+        watch: told how it goes on.
         device: None for the CPU.
         unfinished: checkpoint, written after every epoch; where it is there, this goes on from it.
 
@@ -174,7 +184,7 @@ def pretrain(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _pretrain(poses, train, recipe, on_epoch, device or torch.device("cpu"), unfinished)
+        return _pretrain(poses, train, recipe, watch, device or torch.device("cpu"), unfinished)
     finally:
         torch.set_num_threads(threads)
 
@@ -188,7 +198,7 @@ def _pretrain(
     poses: Tensor,
     train: NDArray[np.int64],
     recipe: AIMRecipe,
-    on_epoch: OnEpoch,
+    watch: Watch,
     device: torch.device,
     unfinished: Path | None,
 ) -> NDArray[np.uint8]:
@@ -217,6 +227,7 @@ def _pretrain(
             optimizer.zero_grad(set_to_none=True)
             losses.append(_gradients(module, bodies[batch].to(device), chance))
             optimizer.step()
+            watch.batch()
         mean = torch.stack(losses).mean().item()
         if not math.isfinite(mean):
             raise InputError(
@@ -232,7 +243,7 @@ def _pretrain(
                 "chance": chance.get_state(),
             }
             checkpoint.save(unfinished, unfinished.stem, state)
-        on_epoch(PretrainingEpoch(epoch, recipe.epochs, mean, shares))
+        watch.epoch(PretrainingEpoch(epoch, recipe.epochs, mean, shares))
     every = _infer(module, bodies, device)
     every[~there] = 0
     return every.view(n, m, -1).numpy()

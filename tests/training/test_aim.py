@@ -12,6 +12,7 @@ from nas_skeleton.spaces import load_any_space
 from nas_skeleton.spaces.recipe import AIMRecipe
 from nas_skeleton.training import aim
 from nas_skeleton.training.aim import (
+    Watch,
     clips_fingerprint,
     infer_links,
     links_key,
@@ -19,6 +20,19 @@ from nas_skeleton.training.aim import (
     share_of_links,
 )
 from nas_skeleton.training.task import build_task
+
+
+class Heard(Watch):
+    """Keeps what it hears of, and ends the pre-training after so many epochs."""
+
+    def __init__(self, stop_after=None):
+        self.epochs, self.stop_after = [], stop_after
+
+    def epoch(self, done):
+        self.epochs.append(done)
+        if done.epoch == self.stop_after:
+            raise KeyboardInterrupt
+
 
 RECIPE = AIMRecipe(frames=6, hidden=8, epochs=3, batch_size=4, learning_rate=0.01)
 TRAIN = np.arange(8)
@@ -92,27 +106,24 @@ def test_decoding_a_few_bodies_at_a_time_gives_the_gradients_of_the_whole_loss(m
 
 
 def test_the_loss_falls():
-    heard = []
+    heard = Heard()
     recipe = RECIPE.model_copy(update={"epochs": 20})
     drifting = poses()[:, :, :1] + 0.1 * torch.arange(6)[:, None, None]
-    pretrain(drifting, TRAIN, recipe, heard.append)
-    assert [(epoch.epoch, epoch.epochs) for epoch in heard] == [(i, 20) for i in range(1, 21)]
-    assert heard[-1].loss < 0.7 * heard[0].loss
+    pretrain(drifting, TRAIN, recipe, heard)
+    assert [(epoch.epoch, epoch.epochs) for epoch in heard.epochs] == [
+        (i, 20) for i in range(1, 21)
+    ]
+    assert heard.epochs[-1].loss < 0.7 * heard.epochs[0].loss
 
 
 @pytest.mark.parametrize("stop_after", [1, 2])
 def test_a_stopped_pre_training_ends_as_an_undisturbed_one(tmp_path, stop_after):
     path = tmp_path / "unfinished.pt"
-
-    def stop(done):
-        if done.epoch == stop_after:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        pretrain(poses(), TRAIN, RECIPE, stop, unfinished=path)
-    heard = []
-    types = pretrain(poses(), TRAIN, RECIPE, heard.append, unfinished=path)
-    assert [epoch.epoch for epoch in heard] == list(range(stop_after + 1, 4))
+        pretrain(poses(), TRAIN, RECIPE, Heard(stop_after), unfinished=path)
+    heard = Heard()
+    types = pretrain(poses(), TRAIN, RECIPE, heard, unfinished=path)
+    assert [epoch.epoch for epoch in heard.epochs] == list(range(stop_after + 1, 4))
     assert np.array_equal(types, pretrain(poses(), TRAIN, RECIPE))
 
 
