@@ -7,33 +7,36 @@ as it is.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nas_skeleton import cli
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from nas_skeleton.results.comparison import Entry
     from nas_skeleton.scheduling.campaign import Campaign, Device
     from nas_skeleton.scheduling.signals import Signals
-    from nas_skeleton.spaces import SearchSpace
+    from nas_skeleton.spaces import Cost, SearchSpace
 
 BATCH = 32  # clips of the second latency
 ANCHOR = "stgcn++"  # what searched networks are held against
-BUDGET = ("frames", "epochs", "batch_size", "drop_last")  # what a recipe must have in common
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A network and its latencies in milliseconds: of one clip, and of `BATCH`."""
+    """A network, what its A-links cost, and its latencies in ms: of one clip, and of `BATCH`."""
 
     entry: Entry
+    links: Cost
     searched: bool
     latency_ms: float
     batch_latency_ms: float
+
+    @property
+    def macs(self) -> int:
+        """Of the network and of what finds its links."""
+        return self.entry.macs + self.links.macs
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -47,9 +50,13 @@ class _Row:
 )
 @click.option(
     "--recipe",
-    default="quick",
+    "recipes",
+    metavar="NAME|DATASET=NAME",
+    multiple=True,
+    default=("brief", "nwucla=brief-large"),
     show_default=True,
-    help="Recipe that all cards have, with the same budget: frames, epochs, batch size.",
+    help="Recipe that all cards have and that means the same in all, or that of one data set; may "
+    "be given often.",
 )
 @click.option("--protocol", help="Protocol in the data sets' cards.  [default: their own default]")
 @click.option(
@@ -89,7 +96,7 @@ class _Row:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def main(
     datasets: tuple[str, ...],
-    recipe: str,
+    recipes: tuple[str, ...],
     protocol: str | None,
     models: tuple[str, ...],
     spaces: tuple[str, ...],
@@ -108,150 +115,178 @@ def main(
     is shown and chooses nothing.
     """
     from nas_skeleton.errors import InputError
-    from nas_skeleton.pretraining import Saying
-    from nas_skeleton.progress import open_dataset, train_with_progress
+    from nas_skeleton.narration import Saying, train_with_progress
+    from nas_skeleton.progress import open_dataset
+    from nas_skeleton.results.comparison import check_alike
     from nas_skeleton.scheduling.campaign import choose_means, start_campaign
     from nas_skeleton.scheduling.signals import Signals
     from nas_skeleton.search import parse_seeds
     from nas_skeleton.spaces import Space, load_any_space
 
     chosen = [load_any_space(name) for name in (*models, *spaces)]
-    _check_budget(chosen, recipe)
     training_seeds = parse_seeds(None, seeds)
+    # All that may be wrong is said before the first of hours of training.
+    plan = {name: (open_dataset(name), _recipe_of(name, recipes)) for name in datasets}
+    for name, (dataset, recipe) in plan.items():
+        check_alike(chosen, recipe)
+        if not len(dataset.split(protocol)["valid"]) and spaces:
+            raise InputError(
+                f"protocol {protocol or dataset.card.default_protocol!r} of {name} has no "
+                "validation clips to choose a cell by: choose another --protocol"
+            )
 
-    def campaigns(signals: Signals) -> Iterator[Campaign]:
-        for name in datasets:
-            dataset = open_dataset(name)
-            for space in chosen:
-                cells = isinstance(space, Space)
-                yield start_campaign(
-                    space,
-                    dataset,
-                    choose_means(device, workers, cells=cells),
-                    recipe=recipe,
-                    protocol=protocol,
-                    strategy="random" if cells else "exhaustive",
-                    seeds=training_seeds,
-                    trials=trials if cells else None,
-                    watch=Saying(signals),
-                )
-                signals.check()
+    def campaign_of(name: str, space: SearchSpace, signals: Signals) -> Campaign:
+        dataset, recipe = plan[name]
+        cells = isinstance(space, Space)
+        return start_campaign(
+            space,
+            dataset,
+            choose_means(device, workers, cells=cells),
+            recipe=recipe,
+            protocol=protocol,
+            strategy="random" if cells else "exhaustive",
+            seeds=training_seeds,
+            trials=trials if cells else None,
+            watch=Saying(signals),
+            infer=not no_training,
+        )
 
     left = 0
     rows: list[_Row] = []
     with Signals().handled() as signals:
-        every = []
-        for campaign in campaigns(signals):
-            every.append(campaign)
-            jobs = campaign.remaining()
-            if jobs and not no_training:
-                click.echo(f"{campaign.run.name}: {len(jobs)} trainings", err=True)
-                train_with_progress(campaign, jobs, campaign.forecast(jobs), signals)
-            left += len(campaign.remaining())
-        for campaign in every:  # at the end, when no worker is at work beside it
-            rows += _rows(campaign, best)
-            signals.check()
+        for name in datasets:
+            every = []
+            for space in chosen:
+                campaign = campaign_of(name, space, signals)
+                signals.check()
+                every.append(campaign)
+                jobs = campaign.remaining()
+                if jobs and not no_training:
+                    click.echo(
+                        f"{campaign.run.name}: {len(jobs)} trainings, after a short calibration",
+                        err=True,
+                    )
+                    train_with_progress(campaign, jobs, campaign.forecast(jobs), signals)
+                left += len(campaign.remaining())
+            own = []
+            for campaign in every:  # when no worker is at work beside it
+                own += _rows(campaign, best)
+                signals.check()
+            if own and not as_json:
+                for line in _lines(own, plan[name][1], markdown=markdown):
+                    click.echo(line)
+            rows += own
     if not rows:
         raise InputError("nothing is finished yet: leave out --no-training")
     if as_json:
-        facts = [
-            {
-                **asdict(row.entry),
-                "latency_ms": row.latency_ms,
-                f"latency_ms_of_{BATCH}": row.batch_latency_ms,
-            }
-            for row in rows
-        ]
-        cli.print_json({"recipe": recipe, "missing": left, "rows": facts})
-    else:
-        for line in _lines(rows, recipe, markdown=markdown):
-            click.echo(line)
+        cli.print_json({"missing": left, "rows": [_facts(row) for row in rows]})
     if left:
         click.echo(f"{left} trainings are missing or failed: see `runs list`", err=True)
     return cli.SOME_FAILED if left else cli.COMPLETE
 
 
-def _check_budget(spaces: list[SearchSpace], recipe: str) -> None:
-    """Raise `InputError` where the recipe does not mean the same budget everywhere."""
-    from nas_skeleton.errors import InputError
-
-    first = spaces[0].card.recipe(recipe)
-    for space in spaces[1:]:
-        other = space.card.recipe(recipe)
-        for field in BUDGET:
-            if getattr(first, field) != getattr(other, field):
-                raise InputError(
-                    f"recipe {recipe!r} has {field} {getattr(first, field)} in "
-                    f"{spaces[0].name!r}, {getattr(other, field)} in {space.name!r}: a comparison "
-                    "needs the same"
-                )
+def _recipe_of(dataset: str, recipes: tuple[str, ...]) -> str:
+    """The recipe of a data set: its own, or else the last that is for all."""
+    own = [text.removeprefix(f"{dataset}=") for text in recipes if text.startswith(f"{dataset}=")]
+    general = [text for text in recipes if "=" not in text]
+    for found in (own, general):
+        if found:
+            return found[-1]
+    raise click.UsageError(f"--recipe: none is given for {dataset}")
 
 
 def _rows(campaign: Campaign, best: int) -> list[_Row]:
     from nas_skeleton.results.comparison import entries
     from nas_skeleton.spaces import Space
 
-    searched = isinstance(campaign.space, Space)
+    space, dataset = campaign.space, campaign.dataset
+    searched = isinstance(space, Space)
+    bodies = space.card.input.bodies(dataset.bodies)
+    joints = len(dataset.layout.joints)
+    links = space.link_cost(axes=dataset.channels, joints=joints, bodies=bodies)
+    keys = {job.key for job in campaign.jobs}
     rows = []
-    for entry in entries(campaign.run, best if searched else None):
+    for entry in entries(campaign.run, keys, best if searched else None):
         one, many = (1e3 * campaign.latency(entry.arch_index, clips) for clips in (1, BATCH))
-        rows.append(_Row(entry, searched, one, many))
+        rows.append(_Row(entry, links, searched, one, many))
     return rows
 
 
+def _facts(row: _Row) -> dict[str, Any]:
+    """A row for `--json`."""
+    return {
+        **asdict(row.entry),
+        "link_params": row.links.params,
+        "link_macs": row.links.macs,
+        "latency_ms": row.latency_ms,
+        f"latency_ms_of_{BATCH}": row.batch_latency_ms,
+    }
+
+
 def _lines(rows: list[_Row], recipe: str, *, markdown: bool) -> list[str]:
+    """The table of one data set, the most multiply-accumulates first, and what it says."""
     from tabulate import tabulate
 
     from nas_skeleton.results.comparison import percent
     from nas_skeleton.results.leaderboard import short_count
 
-    lines = []
-    for name in dict.fromkeys(row.entry.dataset for row in rows):
-        own = sorted((r for r in rows if r.entry.dataset == name), key=lambda r: -r.entry.macs)
-        header = ["network", "seeds", "params", "MACs", "valid %", "test %", "test %, best epoch"]
-        header += ["training s", "ms, 1 clip", f"ms, {BATCH} clips"]
-        body = [
-            [
-                f"{row.entry.space} #{row.entry.arch_index}" if row.searched else row.entry.name,
-                row.entry.seeds,
-                short_count(row.entry.params),
-                short_count(row.entry.macs),
-                percent(row.entry.valid, row.entry.valid_sd),
-                percent(row.entry.test, row.entry.test_sd),
-                percent(row.entry.best_test, row.entry.best_test_sd),
-                f"{row.entry.train_time_s:.0f}",
-                f"{row.latency_ms:.1f}",
-                f"{row.batch_latency_ms:.0f}",
-            ]
-            for row in own
+    rows = sorted(rows, key=lambda row: -row.macs)
+    header = ["network", "seeds", "params", "MACs", "valid %", "test %", "test %, best epoch"]
+    header += ["training s", "engine", "ms, 1 clip", f"ms, {BATCH} clips"]
+    body = [
+        [
+            _name(row),
+            row.entry.seeds
+            if row.entry.seeds == row.entry.planned_seeds
+            else f"{row.entry.seeds} of {row.entry.planned_seeds}",
+            short_count(row.entry.params),
+            short_count(row.entry.macs)
+            + (f" + {short_count(row.links.macs)}" if row.links.macs else ""),
+            percent(row.entry.valid, row.entry.valid_sd),
+            percent(row.entry.test, row.entry.test_sd),
+            percent(row.entry.best_test, row.entry.best_test_sd),
+            f"{row.entry.train_time_s:.0f}",
+            ", ".join(row.entry.engines),
+            f"{row.latency_ms:.1f}",
+            f"{row.batch_latency_ms:.0f}",
         ]
-        align = ("left", *["right"] * (len(header) - 1))
-        style = "github" if markdown else "simple"
-        lines += [f"{name}, recipe {recipe}, mean ± standard deviation over seeds:", ""]
-        lines += [tabulate(body, header, style, colalign=align, disable_numparse=True), ""]
-        lines += [
-            f"{r.entry.space} #{r.entry.arch_index}: {r.entry.name}" for r in own if r.searched
-        ]
-        lines += ["", *_verdicts(own), ""]
-    return lines
+        for row in rows
+    ]
+    align = ("left", *["right"] * (len(header) - 1))
+    style = "github" if markdown else "simple"
+    table = tabulate(body, header, style, colalign=align, disable_numparse=True)
+    notes = [f"{_name(row)}: {row.entry.name}" for row in rows if row.searched]
+    if any(row.links.macs for row in rows):
+        notes.append(
+            "+ MACs: of AIM's encoder, which finds the A-links of a new clip; not in parameters, "
+            "training and latency."
+        )
+    title = f"{rows[0].entry.dataset}, recipe {recipe}, mean ± standard deviation over seeds:"
+    return [title, "", table, "", *notes, "", *_verdicts(rows), ""]
+
+
+def _name(row: _Row) -> str:
+    entry = row.entry
+    return f"{entry.space} #{entry.arch_index}" if row.searched else entry.name
 
 
 def _verdicts(rows: list[_Row]) -> list[str]:
     """Searched networks against the anchor."""
     from nas_skeleton.results.comparison import against
 
-    anchors = [row.entry for row in rows if row.entry.name == ANCHOR]
-    if not anchors:
-        return []
+    anchors = [row for row in rows if row.entry.name == ANCHOR]
     lines = []
     for row in rows:
-        if row.searched:
-            found = against(row.entry, anchors[0])
+        if row.searched and anchors:
+            found = against(row.entry, anchors[0].entry)
+            if found is None:
+                lines.append(f"{_name(row)} against {ANCHOR}: some seeds are missing or failed")
+                continue
             error = "" if found.error is None else f" ± {100 * found.error:.1f}"
             lines.append(
-                f"{row.entry.space} #{row.entry.arch_index} against {ANCHOR}: "
-                f"{100 * found.macs:.1f} % of its MACs, test {100 * found.difference:+.1f}{error} "
-                "points (standard error over seeds)"
+                f"{_name(row)} against {ANCHOR}: {100 * row.macs / anchors[0].macs:.1f} % of its "
+                f"MACs, test {100 * found.difference:+.1f}{error} points (standard error over "
+                "seeds)"
             )
     return lines
 

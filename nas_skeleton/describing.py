@@ -14,6 +14,9 @@ def description(
 ) -> dict[str, Any]:
     """Parameters, MACs of a clip, shapes, and of a cell its edges.
 
+    Where A-links ride along: what it takes to infer them comes on top, as `link_params`,
+    `link_macs`.
+
     Raises:
         InputError: an unknown data set or recipe.
     """
@@ -49,11 +52,13 @@ def description(
             bodies=bodies,
             channels=channels,
         )
+    links = space.link_cost(axes=len(data.axes), joints=joints, bodies=bodies)
     shapes = {"stage_shapes": facts.pop("stage_shapes")} if "stage_shapes" in facts else {}
     return {
         **facts,
         "params": cost.params,
         "macs": cost.macs,
+        **({"link_params": links.params, "link_macs": links.macs} if space.card.aim else {}),
         "input_shape": ["N", channels, frames, joints, bodies],
         **shapes,
         "classes": len(data.classes),

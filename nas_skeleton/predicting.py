@@ -74,7 +74,7 @@ def predict(
         raise InputError(f"protocol {arguments.protocol!r} has no {split} clips: choose --split")
     ids = place.task.splits[split]
     problem = Problem(space.card, space.card.recipe(arguments.recipe), place.task)
-    found = predicted_from(problem, space.architecture(index), weights, ids)
+    found = predicted_from(problem, space.architecture(index), weights, ids, data.axes)
     path = output or Path(f"{run_name}-poses.npz")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:

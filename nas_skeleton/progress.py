@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,12 +13,7 @@ import click
 from nas_skeleton.cores import usable_cores
 
 if TYPE_CHECKING:
-    from nas_skeleton.scheduling.campaign import Campaign
-    from nas_skeleton.scheduling.forecast import Forecast
-    from nas_skeleton.scheduling.outcome import Outcome
-    from nas_skeleton.scheduling.signals import Signals
     from nas_skeleton.skeletons.store import Dataset
-    from nas_skeleton.training.job import Job
 
 # Between two lines in a log: often at first, and no thousands of lines a day.
 SECONDS_BETWEEN_LINES, SHARE_BETWEEN_LINES, MOST_BETWEEN_LINES = 10.0, 1 / 60, 600.0
@@ -196,48 +191,3 @@ def preparing(name: str) -> Iterator[Callable[[int, int], None]]:
     finally:
         if shown is not None:
             shown.close()
-
-
-def train_with_progress(
-    campaign: Campaign, jobs: list[Job], forecast: Forecast, signals: Signals
-) -> None:
-    """Train `jobs` of a campaign, with a bar that names the best validation accuracy so far.
-
-    Raises:
-        StoppedEarly: on a signal.
-        InputError: as `Campaign.execute`.
-    """
-    from nas_skeleton.progress import Progress
-
-    expected = {job.key: seconds for job, seconds in zip(jobs, forecast.seconds, strict=True)}
-    finished = campaign.run.rows(["final_valid_top1", "arch_index"]).dropna()
-    best = max(finished.itertuples(index=False, name=None), default=None)
-    total = sum(forecast.seconds)
-    together = campaign.means.workers * forecast.side_by_side
-    under_way = total * min(1.0, together / max(1, len(jobs))) / 2
-    with closing(Progress("trainings", len(jobs), total, under_way)) as progress:
-
-        def on_outcome(outcome: Outcome) -> None:
-            nonlocal best
-            arch = outcome.job.arch_index
-            if outcome.valid_top1 is not None and (best is None or outcome.valid_top1 > best[0]):
-                best = (outcome.valid_top1, arch)
-            note = (
-                f"best single training so far: #{best[1]}, valid {100 * best[0]:.1f} %"
-                if best
-                else ""
-            )
-            if outcome.fallback:
-                progress.say(f"#{arch} seed {outcome.job.seed} fell back from {outcome.fallback}")
-            if outcome.error:
-                progress.say(f"#{arch} seed {outcome.job.seed} {outcome.status}: {outcome.error}")
-            progress.advance(expected[outcome.job.key], note)
-
-        campaign.execute(
-            jobs,
-            signals,
-            on_outcome,
-            progress.say,
-            side_by_side=forecast.side_by_side,
-            forecast_s=expected,
-        )

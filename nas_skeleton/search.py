@@ -170,8 +170,8 @@ def main(
         raise click.UsageError("--executor slurm submits all shards: leave --shard out")
     slurm_parameters = _slurm_parameters(slurm) if executor == "slurm" else {}
     with Signals().handled() as signals:
-        from nas_skeleton.pretraining import Saying
-        from nas_skeleton.progress import open_dataset, train_with_progress
+        from nas_skeleton.narration import Saying, train_with_progress
+        from nas_skeleton.progress import open_dataset
         from nas_skeleton.results.leaderboard import format_leaderboard
         from nas_skeleton.scheduling.campaign import Means, choose_means, start_campaign
         from nas_skeleton.spaces import Space, load_any_space
@@ -205,6 +205,7 @@ def main(
             modality=modality,
             keep_scores=keep_scores,
             watch=Saying(signals),
+            infer=not dry_run,
         )
         jobs = campaign.remaining()
         signals.check()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nas_skeleton.benchmarks.report import Report
     from nas_skeleton.benchmarks.settings import Setting
     from nas_skeleton.scheduling.campaign import Device, Means
+    from nas_skeleton.skeletons.store import Dataset
     from nas_skeleton.spaces import Space
     from nas_skeleton.training.engines import EngineName
 
@@ -215,6 +216,8 @@ def main(
         side_by_side=side_by_side,
         seed=seed,
     )
+    if search_space.card.aim:
+        _infer_links(search_space, data, protocol, means)
     made_on = machine(plan.device, usable_cores(), plan.workers)
     code = cli.COMPLETE
     if balance:
@@ -234,6 +237,18 @@ def main(
     else:
         click.echo(text)
     return code
+
+
+def _infer_links(space: Space, data: Dataset, protocol: str, means: Means) -> None:
+    """Infer A-links where the data set has none, before processes need them that are measured."""
+    import torch
+
+    from nas_skeleton.narration import Saying
+    from nas_skeleton.scheduling.signals import Signals
+    from nas_skeleton.training.aim import infer_links
+
+    with Signals().handled() as signals:
+        infer_links(data, space.card, protocol, Saying(signals), device=torch.device(means.device))
 
 
 def _measure(
@@ -295,7 +310,8 @@ def _balances(
     from nas_skeleton.skeletons.store import load_dataset
 
     data = load_dataset(plan.dataset)
-    joints, channels = len(data.layout.joints), space.card.input.channels(data.channels)
+    joints = len(data.layout.joints)
+    channels = space.card.channels(data.channels, joints)
     _say_if_busy()
     balances: list[Balance] = []
     with _progress() as watch, Crew(plan) as crew:

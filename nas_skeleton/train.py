@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 AIM, AIM_SPACE = "aim", "nb201-asgcn"
 
+NETWORKS = ("recipe", "streams", "seed", "run_name", "engine", "describe", "as_json")
+
 # Late fusion of streams as in PYSKL's model zoo.
 STREAMS = {
     "2": {"joint": 1.0, "bone": 1.0},
@@ -109,9 +111,10 @@ def main(
         raise click.UsageError("Give one of --arch (a cell) and --model (a reference model).")
     if as_json and not describe:
         raise click.UsageError("--json goes with --describe; for results see `runs show --json`")
-    if streams and (modality or describe or model == AIM):
+    if streams and (modality or describe):
         raise click.UsageError("--streams trains the streams: leave out --modality and --describe")
     if model == AIM:
+        _refuse(context, "does not go with --model aim: its card says how it is trained", NETWORKS)
         return _train_aim(space or AIM_SPACE, dataset, protocol, modality, device)
     from nas_skeleton.spaces import find_model, load_any_space
 
@@ -155,7 +158,7 @@ class _Wanted:
 
 def _train(wanted: _Wanted, modality: str, run_name: str | None) -> tuple[Run, int]:
     """Train one network, print how it goes; its run and the exit code."""
-    from nas_skeleton.pretraining import Saying
+    from nas_skeleton.narration import Saying
     from nas_skeleton.progress import open_dataset
     from nas_skeleton.results import schema
     from nas_skeleton.scheduling.campaign import choose_means, start_campaign
@@ -209,6 +212,8 @@ def _train_streams(wanted: _Wanted, streams: str, run_name: str | None) -> int:
     from nas_skeleton.fusing import fused_table
 
     runs, weights = [], STREAMS[streams]
+    for name in weights:  # before hours of training of the first
+        wanted.space.with_modality(name)
     for name in weights:
         own = wanted.space.card.input.modalities
         modality = "" if (name,) == own else name  # the same run as without --streams
@@ -230,7 +235,7 @@ def _train_aim(
     """Infer the A-links of a data set, or say that they are there."""
     import torch
 
-    from nas_skeleton.pretraining import Saying
+    from nas_skeleton.narration import Saying
     from nas_skeleton.progress import open_dataset
     from nas_skeleton.scheduling.campaign import choose_means
     from nas_skeleton.scheduling.signals import Signals
@@ -247,7 +252,6 @@ def _train_aim(
             card,
             protocol,
             Saying(signals),
-            lambda line: click.echo(line, err=True),
             device=trained_on,
         )
     shares = " and ".join(f"{100 * share:.1f} %" for share in share_of_links(types))
@@ -299,13 +303,16 @@ def _percents(accuracies: list[float]) -> str:
 
 def _refuse_options(context: click.Context) -> None:
     """Options of a training before the name of another command would be passed over."""
-    for name in context.params:
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            option = "--" + name.replace("_", "-")
-            raise click.UsageError(
-                f"{option} is for a training: write `train {context.invoked_subcommand}` and its "
-                "own options behind it"
-            )
+    own = f"write `train {context.invoked_subcommand}` and its own options behind it"
+    _refuse(context, f"is for a training: {own}", tuple(context.params))
+
+
+def _refuse(context: click.Context, why: str, names: tuple[str, ...]) -> None:
+    """Raise `UsageError` for the first of these parameters that was given."""
+    for option in context.command.params:
+        given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        if given and option.name in names:
+            raise click.UsageError(f"{option.opts[0]} {why}")
 
 
 main.add_command(fuse)

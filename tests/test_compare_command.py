@@ -2,8 +2,10 @@
 
 import json
 
+import click
 import pytest
 
+from nas_skeleton.compare import _recipe_of
 from nas_skeleton.results.run import open_run, run_names
 
 MODELS = """
@@ -22,7 +24,7 @@ learning_rate = 0.05
 momentum = 0.9
 nesterov = true
 weight_decay = 5e-4
-evaluate_every = 3
+evaluate_every = 2
 """
 ASKED = (
     *("compare", "--dataset", "synthetic:wave+clap+squat", "--recipe", "tiny"),
@@ -47,7 +49,7 @@ def test_models_and_the_best_cell_stand_in_one_table(here, few_models):
     assert "% of its MACs, test " in verdict
 
     facts = json.loads(here(*ASKED, "--json").stdout)  # nothing is trained again
-    assert (facts["recipe"], facts["missing"]) == ("tiny", 0)
+    assert facts["missing"] == 0
     [model, cell] = facts["rows"]
     assert (model["name"], model["seeds"], cell["seeds"]) == ("stgcn++", 2, 2)
     assert model["macs"] > cell["macs"]
@@ -68,7 +70,27 @@ def test_what_is_missing_is_said_and_not_trained(here, few_models):
 
 
 def test_another_budget_is_no_comparison(here, few_models):
-    few_models.write_text(MODELS.replace("epochs = 3", "epochs = 4"))
+    few_models.write_text(MODELS.replace("learning_rate = 0.05", "learning_rate = 0.1"))
     done = here(*ASKED)
     assert done.returncode == 2
-    assert "recipe 'tiny' has epochs 4 in 'few-models', 3 in 'tiny'" in done.stderr
+    assert "learning_rate is 0.1 in 'few-models' and 0.05 in 'tiny'" in done.stderr
+
+
+def test_everything_is_checked_before_anything_is_trained(here, few_models):
+    for wrong, message in (
+        (("--dataset", "nowhere"), "unknown data set 'nowhere'"),
+        (("--recipe", "nobody"), "unknown recipe 'nobody'"),
+        (("--protocol", "odd-even"), "no validation clips to choose a cell by"),
+    ):
+        done = here(*ASKED, *wrong)
+        assert done.returncode == 2
+        assert message in done.stderr
+    assert not run_names()
+
+
+def test_a_data_set_may_have_a_recipe_of_its_own():
+    recipes = ("brief", "nwucla=brief-large")
+    assert _recipe_of("utdmhad", recipes) == "brief"
+    assert _recipe_of("nwucla", recipes) == "brief-large"
+    with pytest.raises(click.UsageError, match="none is given for utdmhad"):
+        _recipe_of("utdmhad", ("nwucla=brief-large",))

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from nas_skeleton import speed
-from nas_skeleton.benchmarks.settings import NAMED
+from nas_skeleton.benchmarks.balance import balance_of
+from nas_skeleton.benchmarks.settings import NAMED, Setting
+from nas_skeleton.spaces import load_space
 
 SPEED = ("speed", "--space", "tiny", "--dataset", "synthetic", "--recipe", "tiny", "--cells", "2")
 QUICK = ("--seconds", "0", "--device", "cpu")
@@ -52,6 +54,24 @@ def test_balance_as_json_has_the_time_of_every_class_timed(here):
     assert found["classes"] == len(found["seconds"]) == 20
     assert min(found["predicted"], found["actual"], found["by_index"]) >= 1
     assert "20/20 classes under tiny" in done.stderr
+
+
+def test_links_are_inferred_before_efforts_of_networks_that_see_them_are_compared(workdir, command):
+    text = (workdir / "search_spaces" / "tiny.toml").read_text()
+    text = text.replace('name = "tiny"', 'name = "linked"').replace('"stgcn"', '"asgcn"\nhops = 2')
+    text += "\n[aim]\nframes = 6\nhidden = 4\nepochs = 1\nbatch_size = 128\n"
+    (workdir / "search_spaces" / "linked.toml").write_text(text)
+    some = ("--workers", "1", "--engine", "fast", "--classes", "20", "--balance", "--json")
+    done = command(*SPEED, *QUICK, *some, "--space", "linked")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("pre-training AIM for A-links")
+    [found] = json.loads(done.stdout)["balances"]
+    seconds = {int(index): taken for index, taken in found["seconds"].items()}
+    setting = Setting("tiny", load_space("linked").card.recipe())
+    wanted = balance_of(
+        load_space("linked"), 20, setting, "fast", 100, seconds, seed=777, channels=3 + 2 * 20
+    )
+    assert found["spread"] == pytest.approx(wanted.spread)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,14 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from nas_skeleton.results.run import open_run, run_names
-from nas_skeleton.training.candidates import Unsupported
+from nas_skeleton.skeletons.store import load_dataset
+from nas_skeleton.spaces import load_any_space
+from nas_skeleton.training.candidates import Problem, Unsupported
 from nas_skeleton.training.engines import native
+from nas_skeleton.training.task import build_task
 from nas_skeleton.training.train import read_weights
 
 ARCH = (
@@ -124,6 +128,19 @@ def small_models(workdir):
     (workdir / "search_spaces" / "small-models.toml").write_text(MODEL)
 
 
+def tested(run, weights):
+    """Top-1 on test clips of the run's model with these weights."""
+    space = load_any_space(run.arguments.space)
+    data = load_dataset(run.arguments.dataset)
+    task = build_task(space.card, space.card.recipe(), data, run.arguments.protocol)
+    network = Problem(space.card, space.card.recipe(), task).network(space.architecture(1))
+    network.load_state_dict(weights, strict=False)
+    ids = task.splits["test"]
+    with torch.no_grad():
+        scores = network.eval()(task.clips.evaluation(ids))
+    return (scores.argmax(dim=1) == task.labels[ids]).double().mean().item()
+
+
 def test_a_model_is_trained_like_a_cell_and_leaves_its_weights(here, small_models):
     done = here(*SMALL, "--model", "stgcn++", "--run", "mine")
     assert done.returncode == 0, done.stderr
@@ -139,6 +156,9 @@ def test_a_model_is_trained_like_a_cell_and_leaves_its_weights(here, small_model
         weights, after = read_weights(run.weights_path(row["key"], which), row["key"])
         assert after == epoch
         assert sum(w.numel() for n, w in weights.items() if "running" not in n) == row["params"]
+        assert tested(run, weights) == pytest.approx(
+            row["final_test_top1" if which == "last" else "best_test_top1"]
+        )
     assert here(*SMALL, "--model", "stgcn++", "--run", "mine").stdout.count("already trained") == 1
 
 
@@ -175,6 +195,9 @@ def test_streams_are_trained_and_fused_in_one_command(here, small_models, workdi
         (("--model", "stgcn", "--streams", "2", "--modality", "bone"), "leave out --modality"),
         (("--model", "agcn", "--recipe", "stgcn"), "no dropout"),
         (("--model", "aim", "--space", "nb201"), "lacks a table [aim]"),
+        (("--model", "aim", "--describe"), "--describe does not go with --model aim"),
+        (("--model", "aim", "--seed", "5"), "--seed does not go with --model aim"),
+        (("--space", "nb201-image", "--arch", "1", "--streams", "2"), "no other modality"),
     ],
 )
 def test_what_does_not_go_together_is_one_line(here, workdir, options, message):
@@ -193,6 +216,7 @@ def test_describe_counts_models_without_data(here, workdir, model, params):
     assert described["params"] == params
     assert described["classes"] == 60
     assert described["macs"] > 1e8
+    assert ("link_macs" in described) == (model == "asgcn")
 
 
 ASGCN = MODEL.replace('["stgcn", "stgcn++"]', '["asgcn"]').replace("small-models", "small-asgcn")

@@ -193,14 +193,15 @@ def _prepare(crew: Crew, plan: Plan) -> tuple[list[str], dict[str, str]]:
 
 def _roofline(crew: Crew, plan: Plan, recipe: Recipe) -> tuple[roofline.Demand, roofline.Peaks]:
     space, dataset = load_space(plan.space), load_dataset(plan.dataset)
+    joints = len(dataset.layout.joints)
     demand = roofline.mean_demand(
         space,
         recipe,
         list(plan.cells),
         classes=len(dataset.classes),
-        joints=len(dataset.layout.joints),
+        joints=joints,
         bodies=space.card.input.bodies(dataset.bodies),
-        channels=space.card.input.channels(dataset.channels),
+        channels=space.card.channels(dataset.channels, joints),
     )
     return demand, crew.first("peaks", demand.maps)
 

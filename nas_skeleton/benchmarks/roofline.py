@@ -11,6 +11,9 @@ the output, the gradient of the weights, and the gradient of the input. The coun
   bones are a tree: V joints have 3 V - 2 links, themselves included, in whatever subsets. A joint
   has neighbours in one subset at least besides itself, so that it is projected twice at least.
   So it is in cells on the graph, where convolutions of one node share its sums.
+* Where structural links reach h > 1 bones, there are no fewer of them than if the joints stood in a
+  row. By A-links of each type a joint acts on itself at least, and so is projected once for each;
+  how many more there are is in the clips.
 * What comes first needs no input gradient. That is so for the image stem's convolution. It is also
   so for the first block's sum and projection, although backpropagation as engines do it takes one:
   what the data batch norm needs follows as well from the gradient of the weights, if that is summed
@@ -22,7 +25,8 @@ Traffic is that of feature maps, counted in two ways from the operations of the 
 * *least*: everything elementwise rides along with its neighbours. Forward, each convolution reads
   its input and writes its output; each node reads what flows into it (outputs of convolutions,
   sources of pools and skips) and is written once. Backward moves twice as much: it reads the maps
-  again, and reads and writes their gradients. Weights are neglected.
+  again, and reads and writes their gradients. Weights are neglected, and so are A-links, which
+  all frames share.
 * *op by op*: each operation of eager PyTorch (convolution, batch norm, ReLU, pool, sum) reads its
   inputs from memory and writes its output to memory, see `OP_BY_OP`.
 
@@ -43,7 +47,7 @@ from statistics import mean
 import torch
 
 from nas_skeleton.spaces import Space
-from nas_skeleton.spaces.card import ImageStem, SpaceCard, Stem
+from nas_skeleton.spaces.card import LINK_TYPES, ASGCNStem, ImageStem, SpaceCard, Stem
 from nas_skeleton.spaces.cell import CONVOLUTIONS, EDGES, NODES, NONE, Cell
 from nas_skeleton.spaces.costs import KERNEL_SIZES, STAGES, reduced_size, taps_inside
 from nas_skeleton.spaces.liveness import Role, ignores_input, roles
@@ -129,7 +133,10 @@ def mean_demand(
     bodies: int,
     channels: int = 3,
 ) -> Demand:
-    """The mean over `cells` of what a step asks for; `channels` is C of the clips."""
+    """The mean over `cells` of what a step asks for.
+
+    `channels` is C of the clips as the networks see them, `TrainedCard.channels`.
+    """
     demands = [
         _demand(space, recipe, space.cell(index), classes, joints, bodies, channels)
         for index in cells
@@ -179,9 +186,13 @@ def multiply_adds(
     return body * bodies + PASSES * channels * classes
 
 
-def _links(joints: int) -> int:
-    """Links of a tree, in both directions and of each joint to itself."""
-    return 3 * joints - 2
+def _links(joints: int, hops: int = 1) -> int:
+    """Links of a tree at least, in both directions and of each joint to itself.
+
+    Of a tree's two joints furthest apart each has `hops` others within reach, or all there are.
+    Without it the rest is a tree again: no tree has fewer links than a row of joints.
+    """
+    return joints + 2 * sum(max(joints - bones, 0) for bones in range(1, hops + 1))
 
 
 def _projections(joints: int) -> int:
@@ -220,10 +231,14 @@ def _stem_multiply_adds(
         return (
             FIRST_PASSES * in_channels * channels * taps_inside(3, frames) * taps_inside(3, joints)
         )
-    links, projected = _links(joints), _projections(joints)
+    coordinates, links, projected = in_channels, _links(joints), _projections(joints)
+    if isinstance(stem, ASGCNStem):
+        coordinates = in_channels - LINK_TYPES * joints
+        links = _links(joints, stem.hops) + LINK_TYPES * joints
+        projected += LINK_TYPES * joints
     total = 0
     for block in range(stem.blocks):
-        inputs, passes = (channels, PASSES) if block else (in_channels, FIRST_PASSES)
+        inputs, passes = (channels, PASSES) if block else (coordinates, FIRST_PASSES)
         total += (passes - 1) * inputs * links * frames  # without the importance's gradient
         total += passes * inputs * projected * channels * frames
         total += PASSES * channels**2 * taps_inside(stem.temporal_kernel, frames) * joints
@@ -277,7 +292,7 @@ def _demand(
     maps = _Maps()
     graph = space.card.operations == "graph"
     height, width, channels = recipe.frames, joints, recipe.channels
-    _stem(maps, space, in_channels, channels, height * width)
+    _stem(maps, space.card.stem, in_channels, channels, height, width)
     for stage in range(STAGES):
         if stage:
             before = channels * height * width
@@ -324,16 +339,21 @@ def _reduction(maps: _Maps, before: float, after: float, graph: bool) -> None:
     maps.add(after, read=0, written=0, pool=1, conv=1)
 
 
-def _stem(maps: _Maps, space: Space, in_channels: int, channels: int, positions: int) -> None:
-    card = space.card.stem
-    size = channels * positions
-    maps.add(in_channels * positions, read=1, written=0, norm=1)
-    if isinstance(card, ImageStem):
+def _stem(
+    maps: _Maps, stem: Stem, in_channels: int, channels: int, frames: int, joints: int
+) -> None:
+    """With A-links a block has a convolution more, which at least is one with the other."""
+    size = channels * frames * joints
+    linked = int(isinstance(stem, ASGCNStem))
+    coordinates = in_channels - linked * LINK_TYPES * joints
+    maps.add(coordinates * frames * joints, read=1, written=0, norm=1)
+    if isinstance(stem, ImageStem):
         maps.add(size, read=1, written=2, conv=1, norm=1)
         return
-    for block in range(card.blocks):
+    for block in range(stem.blocks):
         residual = int(block > 0)
-        maps.add(size, read=2 + residual, written=3, conv=2, norm=2, relu=2, sum=residual)
+        maps.add(size, read=2 + residual, written=3, norm=2, relu=2)
+        maps.add(size, read=0, written=0, conv=2 + linked, sum=residual + linked)
         if residual:
             maps.add(size, read=1, written=0)
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from nas_skeleton.network.cell import LeanCell
 from nas_skeleton.network.classifier import Classifier
 from nas_skeleton.network.operations import Operations
-from nas_skeleton.spaces.card import Reduction
 from nas_skeleton.spaces.cell import Cell
+from nas_skeleton.spaces.costs import Reduction
 
 STAGES = 3
 CellBuilder = Callable[[Cell, int, Operations], nn.Module]

@@ -1,9 +1,8 @@
-"""Adjacency of a skeleton, split into subsets by the spatial partition of ST-GCN.
+"""Adjacency of a skeleton, split into subsets by the three partitions of ST-GCN.
 
-Yan, Xiong, Lin: "Spatial Temporal Graph Convolutional Networks", AAAI 2018, section 3.3. With one
-hop there are three subsets: the joint itself, the neighbours on the outer side of it (or as far
-from the centre joint as it), and the neighbours on the inner side. Every further hop adds two, as
-in the structural links of AS-GCN (Li et al., CVPR 2019).
+Yan, Xiong, Lin: "Spatial Temporal Graph Convolutional Networks", AAAI 2018, section 3.3. All share
+out the same matrix: the 0/1 matrix of joints at most `hops` bones apart, divided by its column
+sums. Entry `[k, v, w]` weighs joint v's share in joint w.
 """
 
 from __future__ import annotations
@@ -32,13 +31,26 @@ def hop_distances(layout: Layout, limit: int | None = None) -> NDArray[np.float6
     return distances
 
 
-def spatial_partition(layout: Layout, partition: Partition, hops: int = 1) -> NDArray[np.float32]:
-    """Adjacency subsets `(1 + 2 * hops, V, V)`; entry `[k, v, w]` weighs joint v's share in w.
+def uniform_partition(layout: Layout, hops: int = 1) -> NDArray[np.float32]:
+    """All joints at most `hops` bones apart as one subset, `(1, V, V)` ("uni-labeling")."""
+    return _column_shares(hop_distances(layout, limit=hops) <= hops)[None].astype(np.float32)
 
-    The sum over the subsets is the 0/1 matrix of joints at most `hops` bones apart, divided by its
-    column sums. Subset 0 holds w itself; then, for each number of hops, one subset holds the joints
-    v further from the centre than w or as far, the next those closer: the order of the published
-    code, so that its weights fit.
+
+def distance_partition(layout: Layout, hops: int = 1) -> NDArray[np.float32]:
+    """A subset for every number of bones apart, `(1 + hops, V, V)`."""
+    distances = hop_distances(layout, limit=hops)
+    weights = _column_shares(distances <= hops)
+    subsets = [weights * (distances == hop) for hop in range(hops + 1)]
+    return np.stack(subsets).astype(np.float32)
+
+
+def spatial_partition(layout: Layout, partition: Partition, hops: int = 1) -> NDArray[np.float32]:
+    """Each number of bones apart split by side, `(1 + 2 * hops, V, V)`.
+
+    Subset 0 holds w itself; then, for each number of hops, one subset holds the joints v further
+    from the centre than w or as far, the next those closer: the order of the published code, so
+    that its weights fit. More than one hop is used for AS-GCN's structural links (Li et al., CVPR
+    2019).
 
     The two variants differ in the distance to the centre joint. "spatial-stgcn" limits it to
     `hops`, as the published code does: joints further away are all "equally far", which leaves few
@@ -47,8 +59,7 @@ def spatial_partition(layout: Layout, partition: Partition, hops: int = 1) -> ND
     other.
     """
     distances = hop_distances(layout, limit=hops)
-    within = distances <= hops
-    weights = within / within.sum(axis=0, keepdims=True)
+    weights = _column_shares(distances <= hops)
     limit = hops if partition == "spatial-stgcn" else None
     to_centre = hop_distances(layout, limit)[layout.centre]
     closer = to_centre[:, None] < to_centre[None, :]
@@ -56,3 +67,8 @@ def spatial_partition(layout: Layout, partition: Partition, hops: int = 1) -> ND
     for hop in range(1, hops + 1):
         masks += [(distances == hop) & ~closer, (distances == hop) & closer]
     return np.stack([weights * mask for mask in masks]).astype(np.float32)
+
+
+def _column_shares(within: NDArray[np.bool_]) -> NDArray[np.float64]:
+    shares: NDArray[np.float64] = within / within.sum(axis=0, keepdims=True)
+    return shares

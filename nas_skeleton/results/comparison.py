@@ -1,23 +1,24 @@
 """Networks of several runs side by side: what each costs, and how well it does over its seeds.
 
-Nothing here chooses by test accuracy: of a search its best on validation are taken, of a run of
+Nothing here chooses by test accuracy: of a search the best on validation are taken, of a run of
 reference models all.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from nas_skeleton.errors import InputError
 from nas_skeleton.results import schema
-from nas_skeleton.results.leaderboard import run_leaderboard
+from nas_skeleton.results.leaderboard import NEEDED, run_leaderboard
 from nas_skeleton.results.run import Run
+from nas_skeleton.spaces import SearchSpace
 
-COLUMNS = (
-    *("key", "arch_index", "arch_str", "seed", "status", "engine", "params", "macs"),
-    *("train_time_s", "final_valid_top1", "final_test_top1", "best_test_top1"),
-)
+COLUMNS = ("key", "best_test_top1", *NEEDED)
+OF_NETWORKS = {"channels", "cells_per_stage", "dropout"}  # what recipes may differ in
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Entry:
     Accuracies are top-1 in [0, 1], means over seeds with their standard deviation (None of one
     seed): after the last epoch on validation and test clips (`valid` is None where the protocol
     has no validation clips), and on test clips with the weights that were best on validation.
+    `seeds` of `planned_seeds` are finished; the others diverged, failed or are missing.
     `train_time_s` is the mean.
     """
 
@@ -35,6 +37,7 @@ class Entry:
     arch_index: int
     name: str
     seeds: int
+    planned_seeds: int
     valid: float | None
     valid_sd: float | None
     test: float
@@ -54,29 +57,31 @@ class Against:
     Attributes:
         difference: of mean test accuracies, first minus second, in [-1, 1].
         error: standard error of that over seeds; None where one has a single seed.
-        macs: the first's share of the second's MACs.
     """
 
     difference: float
     error: float | None
-    macs: float
 
 
-def entries(run: Run, best: int | None = None) -> list[Entry]:
-    """The networks of a run whose trainings are finished.
+def entries(run: Run, keys: Collection[str], best: int | None = None) -> list[Entry]:
+    """Networks of a run of which at least one training is finished.
 
     Args:
         run: a run with any number of architectures and seeds.
+        keys: of the trainings that count; the run may have others.
         best: how many, the best on validation; None: all, in the order of their index.
     """
     rows = run.rows(COLUMNS)
+    rows = rows[rows["key"].isin(set(keys))]
+    done = rows[rows["status"] == schema.DONE]
     if best is None:
-        chosen = sorted(rows.loc[rows["status"] == schema.DONE, "arch_index"].unique().tolist())
+        chosen = sorted(done["arch_index"].unique().tolist())
     else:
-        chosen = run_leaderboard(run).table["arch_index"].head(best).tolist()
+        chosen = run_leaderboard(run, rows).table["arch_index"].head(best).tolist()
+    planned = len(run.arguments.seeds)
     found = []
     for index in chosen:
-        own = rows[(rows["arch_index"] == index) & (rows["status"] == schema.DONE)]
+        own = done[done["arch_index"] == index]
         valid, valid_sd = _spread(own["final_valid_top1"])
         test, test_sd = _spread(own["final_test_top1"])
         best_test, best_test_sd = _spread(own["best_test_top1"])
@@ -88,6 +93,7 @@ def entries(run: Run, best: int | None = None) -> list[Entry]:
                 arch_index=int(index),
                 name=str(own["arch_str"].iloc[0]),
                 seeds=int(own["seed"].nunique()),
+                planned_seeds=planned,
                 valid=valid,
                 valid_sd=valid_sd,
                 test=test,
@@ -103,12 +109,38 @@ def entries(run: Run, best: int | None = None) -> list[Entry]:
     return found
 
 
-def against(first: Entry, second: Entry) -> Against:
-    """How the first network does against the second."""
+def against(first: Entry, second: Entry) -> Against | None:
+    """How the first network does against the second; None where one of them lacks seeds."""
+    if first.seeds < first.planned_seeds or second.seeds < second.planned_seeds:
+        return None
     error = None
     if first.test_sd is not None and second.test_sd is not None:
         error = math.sqrt(first.test_sd**2 / first.seeds + second.test_sd**2 / second.seeds)
-    return Against(first.test - second.test, error, first.macs / second.macs)
+    return Against(first.test - second.test, error)
+
+
+def check_alike(spaces: list[SearchSpace], recipe: str) -> None:
+    """Nothing, if the recipe and the inputs mean the same in all spaces.
+
+    What only networks of some kind have may differ, and what AS-GCN has to predict.
+
+    Raises:
+        InputError: they do not, or a card lacks the recipe.
+    """
+    if not spaces:
+        return
+    first = spaces[0].card
+    for card in (space.card for space in spaces[1:]):
+        for mine, other in (
+            (first.recipe(recipe).model_dump(), card.recipe(recipe).model_dump()),
+            (first.input.model_dump(), card.input.model_dump()),
+        ):
+            for field in sorted((mine.keys() & other.keys()) - OF_NETWORKS - {"future"}):
+                if mine[field] != other[field]:
+                    raise InputError(
+                        f"recipe {recipe!r}: {field} is {mine[field]} in {first.name!r} and "
+                        f"{other[field]} in {card.name!r}: a comparison needs the same"
+                    )
 
 
 def _spread(values: Any) -> tuple[float | None, float | None]:

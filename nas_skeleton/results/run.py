@@ -27,7 +27,7 @@ from nas_skeleton.results import schema, store
 
 FORMAT = 1
 _CHANGED = {
-    "fingerprint": " (the data, or who is in which part of its protocol, changed)",
+    "fingerprint": " (the data, who is in which part of its protocol, or its A-links changed)",
     "recipe_hash": " (the card's stem, macro skeleton, input or recipe changed)",
 }
 T = TypeVar("T")

@@ -398,8 +398,12 @@ def start_campaign(
     keep_scores: bool = False,
     keep_weights: bool = False,
     watch: Watch | None = None,
+    infer: bool = True,
 ) -> Campaign:
-    """Plan a run, or continue the one that the same arguments started; nothing is written yet.
+    """Plan a run, or continue the one that the same arguments started.
+
+    Nothing is written yet, but for A-links, which are inferred where the space needs them and the
+    data set has none.
 
     Args:
         space: what to search in, with the modalities of its card.
@@ -418,6 +422,7 @@ def start_campaign(
         keep_scores: whether class scores of trainings that finish from now on are kept.
         keep_weights: whether their weights are, after the last epoch and the best on validation.
         watch: hears how it goes on where the space's A-links have yet to be inferred.
+        infer: False refuses to infer them.
 
     Raises:
         InputError: an unknown name, changed data, a protocol without training clips, a precision
@@ -429,6 +434,8 @@ def start_campaign(
 
     space = space.with_modality(modality)
     recipe = recipe or space.card.default_recipe
+    # Where the trainings run, unless that is elsewhere: a login node may have no GPU.
+    on_gpu = means.device == "cuda" and torch.cuda.is_available()
     check_precision(recipe, space.card.recipe(recipe), means.device)
     dataset.verify()
     protocol = protocol or dataset.card.default_protocol
@@ -436,7 +443,12 @@ def start_campaign(
         space=space.name,
         dataset=dataset.name,
         fingerprint=clips_fingerprint(
-            dataset, space.card, protocol, watch or SILENT, torch.device(means.device)
+            dataset,
+            space.card,
+            protocol,
+            watch or SILENT,
+            torch.device("cuda" if on_gpu else "cpu"),
+            infer=infer,
         ),
         protocol=protocol,
         recipe=recipe,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nas_skeleton.spaces import SearchSpace, Space
-from nas_skeleton.spaces.card import ImageStem, Stem
+from nas_skeleton.spaces.card import LINK_TYPES, ASGCNStem, ImageStem, Stem
 from nas_skeleton.spaces.cell import AVG_POOL, CONV_3X3, EDGES, NODES, SKIP, Cell
 from nas_skeleton.spaces.costs import KERNEL_SIZES, STAGES, SUBSETS, reduced_size, taps_inside
 from nas_skeleton.spaces.liveness import Role, ignores_input, roles
@@ -30,7 +30,7 @@ class Work:
     """What a network computes for one body of one clip.
 
     Attributes:
-        multiply_adds: of all convolutions.
+        multiply_adds: of all convolutions, and of a stem's sums over joints by A-links.
         convolution: numbers in the maps that convolutions write; a batch norm follows each.
         relu: numbers in the maps that ReLUs write; that of a batch norm's output comes with it.
         pool: numbers in the maps that 3x3 averages write.
@@ -111,7 +111,10 @@ def efforts_of(space: SearchSpace, run: Run, archs: Sequence[int]) -> list[float
 
 
 class Network:
-    """A candidate's macro skeleton, to ask for the effort of many cells in it."""
+    """A candidate's macro skeleton, to ask for the effort of many cells in it.
+
+    `in_channels` is C of the clips as the network sees them, `TrainedCard.channels`.
+    """
 
     def __init__(self, space: Space, recipe: Recipe, joints: int, in_channels: int = 3) -> None:
         graph = space.card.operations == "graph"
@@ -206,17 +209,23 @@ def _reduction(channels: int, height: int, width: int, across: int, links: int) 
 
 
 def _stem(stem: Stem, recipe: Recipe, joints: int, in_channels: int) -> Work:
-    """The stem, but for sums over neighbours in the graph."""
+    """The stem, but for sums over neighbours in the graph, which are the same for all cells."""
     channels, frames = recipe.channels, recipe.frames
     numbers = channels * frames * joints
     if isinstance(stem, ImageStem):
         taps = taps_inside(3, frames) * taps_inside(3, joints)
         return Work(in_channels * channels * taps, numbers)
+    coordinates, subsets, link_types = in_channels, SUBSETS, 0
+    if isinstance(stem, ASGCNStem):
+        link_types = LINK_TYPES
+        coordinates, subsets = in_channels - link_types * joints, 1 + 2 * stem.hops
     total = Work()
     temporal = channels**2 * taps_inside(stem.temporal_kernel, frames) * joints
     for block in range(stem.blocks):
-        projected = SUBSETS * (channels if block else in_channels) * numbers
-        total += Work(projected + temporal, 2 * numbers)
+        width = channels if block else coordinates
+        projected = (subsets + link_types) * width * numbers
+        linked = link_types * width * frames * joints**2
+        total += Work(projected + linked + temporal, (3 if link_types else 2) * numbers)
         if block:
             total += Work(relu=numbers, skip=numbers)
     return total

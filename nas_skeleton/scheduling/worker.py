@@ -95,7 +95,14 @@ def open_workplace(
 
     arguments = run.arguments
     if clips_fingerprint(dataset, space.card, arguments.protocol) != arguments.fingerprint:
-        raise InputError(f"data set {arguments.dataset!r} is not the one of run {run.name!r}")
+        raise InputError(
+            f"data set {arguments.dataset!r} is not the one of run {run.name!r}"
+            + (
+                ", or its A-links are not: copy the folder `links` beside its prepared store"
+                if space.card.aim
+                else ""
+            )
+        )
     if space.card.recipe_hash(arguments.recipe) != arguments.recipe_hash:
         raise InputError(f"the card of {arguments.space!r} is not the one of run {run.name!r}")
     recipe = space.card.recipe(arguments.recipe)

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from nas_skeleton.cards import Card, check_card, read_card
 from nas_skeleton.errors import InputError
+from nas_skeleton.spaces.costs import Operations, Reduction
 from nas_skeleton.spaces.models import ModelName
 from nas_skeleton.spaces.recipe import AIMRecipe, ModelRecipe, Positive, Recipe, TrainingRecipe
 
@@ -22,8 +23,6 @@ from nas_skeleton.spaces.recipe import AIMRecipe, ModelRecipe, Positive, Recipe,
 # `skeletons.inputs.VERSION` is raised, which no hash of a training contains.
 MEANING = 1
 
-Reduction = Literal["both", "time"]
-Operations = Literal["grid", "graph"]
 # The names of inputs are those of `skeletons.modalities` and `skeletons.inputs`, which this room
 # does not know; a test compares them.
 Modality = Literal["joint", "bone", "joint-motion", "bone-motion"]
@@ -141,6 +140,12 @@ class TrainedCard(Card, Generic[RecipeT]):
     def _default_recipe_exists(self) -> Self:
         if self.default_recipe not in self.recipes:
             raise ValueError(f"default_recipe {self.default_recipe!r} is not among the recipes")
+        return self
+
+    @model_validator(mode="after")
+    def _links_belong_to_whole_clips(self) -> Self:
+        if self.aim and self.input.sampling != "linear":
+            raise ValueError("[aim] needs input.sampling 'linear': A-links belong to a whole clip")
         return self
 
     @model_validator(mode="after")

@@ -106,6 +106,21 @@ def image_stem_cost(channels: int, height: int, width: int, *, in_channels: int 
     return conv_norm_cost(in_channels, channels, 3, height, width)
 
 
+def aim_encoder_cost(hidden: int, features: int, joints: int) -> Cost:
+    """What finds the A-links of one body: AS-GCN's inference module without its decoder.
+
+    Four perceptrons of two linear layers, of joints, pairs, joints and pairs, and a linear layer
+    from pairs to three types (`network.aim`). `features` are the numbers seen of a joint.
+    """
+    pairs, types = joints * (joints - 1), 3
+    sizes = ((joints, features), (pairs, 2 * hidden), (joints, hidden), (pairs, 3 * hidden))
+    total = Cost((hidden + 1) * types, pairs * hidden * types)
+    for rows, width in sizes:
+        weights = width * hidden + hidden**2
+        total += Cost(weights + 4 * hidden, rows * weights)  # two biases, and a batch norm
+    return total
+
+
 def network_cost(
     cell: Cell,
     *,
@@ -186,7 +201,7 @@ def stgcn_stem_cost(
     learnable edge importance (counted densely, as the published code computes it), batch norm,
     temporal convolution with bias, batch norm. With AS-GCN's links also a 1x1 convolution without
     bias to `link_types` times the channels, and the sum over joints for each type. To infer the
-    links is done once for a data set and does not count.
+    links of a clip is counted apart, by `aim_encoder_cost`.
     """
     total = Cost(2 * data_features, 0)
     size = frames * joints

@@ -22,7 +22,13 @@ from nas_skeleton.spaces.card import (
     load_space_card,
 )
 from nas_skeleton.spaces.cell import Cell
-from nas_skeleton.spaces.costs import Cost, image_stem_cost, network_cost, stgcn_stem_cost
+from nas_skeleton.spaces.costs import (
+    Cost,
+    aim_encoder_cost,
+    image_stem_cost,
+    network_cost,
+    stgcn_stem_cost,
+)
 from nas_skeleton.spaces.models import Model
 from nas_skeleton.spaces.recipe import Recipe
 from nas_skeleton.spaces.space import CellSpace, checked_index
@@ -39,6 +45,14 @@ class SearchSpace(ABC):
     def name(self) -> str:
         """The card's name."""
         return self.card.name
+
+    def link_cost(self, *, axes: int, joints: int, bodies: int) -> Cost:
+        """What it takes to infer the A-links of one clip, which no `cost` of a network contains."""
+        aim = self.card.aim
+        if aim is None:
+            return Cost(0, 0)
+        one = aim_encoder_cost(aim.hidden, aim.frames * self.card.input.channels(axes), joints)
+        return Cost(one.params, one.macs * bodies)
 
     @abstractmethod
     def __len__(self) -> int: ...

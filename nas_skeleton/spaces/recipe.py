@@ -110,6 +110,6 @@ class AIMRecipe(Card):
     frames: Annotated[int, Field(ge=2)] = 50
     hidden: Positive = 128
     epochs: Positive = 10
-    batch_size: Positive = 32
+    batch_size: Annotated[int, Field(ge=2)] = 32
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     seed: Annotated[int, Field(ge=0)] = 777

@@ -11,13 +11,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -31,7 +33,7 @@ from nas_skeleton.network.aim import (
     type_divergence,
 )
 from nas_skeleton.network.initialise import derive_seed, initialise
-from nas_skeleton.skeletons.inputs import RANDOM, encoded
+from nas_skeleton.skeletons.inputs import encoded
 from nas_skeleton.skeletons.keeping import Part, kept
 from nas_skeleton.skeletons.store import Dataset
 from nas_skeleton.spaces.card import AnyCard, Input
@@ -65,8 +67,11 @@ class PretrainingEpoch:
 class Watch:
     """Hears of a pre-training as it goes on. What a method raises ends it; here nothing happens."""
 
-    def batch(self) -> None:
-        """A batch is done."""
+    def check(self) -> None:
+        """Called after every batch, and every second of waiting."""
+
+    def waiting(self) -> None:
+        """Another process is at these links; this one waits for them."""
 
     def epoch(self, done: PretrainingEpoch) -> None:
         """An epoch is done, and its checkpoint written."""
@@ -80,49 +85,81 @@ def infer_links(
     card: AnyCard,
     protocol: str,
     watch: Watch = SILENT,
-    announce: Callable[[str], None] | None = None,
     *,
     device: torch.device | None = None,
+    infer: bool = True,
 ) -> NDArray[np.uint8]:
     """The type of every pair of joints in every clip, uint8 `(N, M, V * (V - 1))`.
 
     From the data set's folder, or, where they are not there yet, from a pre-training that takes
-    minutes. Commands that need them at the same time wait for the first one.
+    minutes. Processes that need them at the same time wait for the first one.
 
     Args:
         dataset: a prepared data set.
         card: of a space with a table `aim`.
         protocol: whose training clips are learnt from.
         watch: told how a pre-training goes on.
-        announce: told, in one line, where links cannot be kept on the disk.
         device: what a pre-training runs on; None: the CPU.
+        infer: False refuses a pre-training.
 
     Raises:
-        InputError: an unknown protocol, or clips that the module cannot see.
+        InputError: an unknown protocol, clips that the module cannot see, links that are not there
+            and must not be inferred, or a folder that cannot hold them.
     """
     recipe = card.aim
     if recipe is None:
         raise InputError(f"space {card.name!r} has no A-links: its card lacks a table [aim]")
-    if card.input.sampling in RANDOM:
-        raise InputError(
-            f"search_spaces/{card.name}.toml: input.sampling: A-links belong to a whole clip, but "
-            f"{card.input.sampling!r} draws other frames every time"
-        )
     train = dataset.split(protocol)["train"]
     joints = len(dataset.layout.joints)
     shape = (len(dataset), dataset.bodies, joints * (joints - 1))
-
     folder = dataset.folder.parent / FOLDER
     key = links_key(dataset, card, protocol)
 
     def blocks() -> Iterator[Sequence[NDArray[Any]]]:
-        poses = _poses(dataset, card.input, recipe, announce)
+        poses = _poses(dataset, card.input, recipe)
         unfinished = folder / f"{key}.pt"
         yield (pretrain(poses, train, recipe, watch, device, unfinished),)
         unfinished.unlink(missing_ok=True)
 
-    [types] = kept(folder, key, [Part("u1", np.dtype("u1"), shape)], blocks, announce, verify=True)
+    part = Part("u1", np.dtype("u1"), shape)
+    if not (folder / f"{key}.{part.name}").is_file():
+        if not infer:
+            raise InputError(
+                f"the A-links of {dataset.name} for space {card.name!r} are not inferred yet: run "
+                f"`python -m nas_skeleton.train --model aim --space {card.name} --dataset "
+                f"{dataset.name} --protocol {protocol}`"
+            )
+        with _alone(folder, key, watch):
+            [types] = kept(folder, key, [part], blocks, verify=True)
+            return types
+    [types] = kept(folder, key, [part], blocks, verify=True)
     return types
+
+
+@contextmanager
+def _alone(folder: Path, key: str, watch: Watch) -> Iterator[None]:
+    """While this lasts, no other process infers the same links."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f".{key}.lock")
+        told = False
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=1.0)
+            except Timeout:
+                if not told:
+                    watch.waiting()
+                told = True
+                watch.check()
+    except OSError as error:
+        raise InputError(
+            f"{folder}: A-links must be kept there, and cannot ({error.strerror or error}): see "
+            "that it is a folder that can be written"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def links_key(dataset: Dataset, card: AnyCard, protocol: str) -> str:
@@ -144,6 +181,8 @@ def clips_fingerprint(
     protocol: str,
     watch: Watch = SILENT,
     device: torch.device | None = None,
+    *,
+    infer: bool = True,
 ) -> str:
     """SHA-256, in hex, of what a training sees: data and split, and A-links where the card has any.
 
@@ -152,7 +191,7 @@ def clips_fingerprint(
     plain = dataset.split_fingerprint(protocol)
     if card.aim is None:
         return plain
-    types = infer_links(dataset, card, protocol, watch, device=device)
+    types = infer_links(dataset, card, protocol, watch, device=device, infer=infer)
     digest = hashlib.sha256(types.tobytes())
     digest.update(f"{plain}/{links_key(dataset, card, protocol)}".encode())
     return digest.hexdigest()
@@ -208,26 +247,29 @@ def _pretrain(
     of_clips = torch.arange(n * m).view(n, m)
     learnt = of_clips[torch.from_numpy(train)].flatten()
     learnt = learnt[there[learnt]]
+    if len(learnt) < 2:
+        raise InputError("no A-links can be learnt: fewer than two bodies are in training clips")
 
     module = AIM(v, c, t, recipe.hidden)
     initialise(module, derive_seed(recipe.seed, "aim"))
     module.to(device)
-    chance = torch.Generator(device).manual_seed(derive_seed(recipe.seed, "aim", "chance"))
     optimizer = torch.optim.Adam(module.parameters(), lr=recipe.learning_rate)
-    epoch = _resume(unfinished, module, optimizer, chance)
+    epoch = _resume(unfinished, module, optimizer)
     while epoch < recipe.epochs:
         epoch += 1
+        chance = torch.Generator(device)
+        chance.manual_seed(derive_seed(recipe.seed, "aim", "chance", epoch))
         order = torch.Generator().manual_seed(derive_seed(recipe.seed, "aim", "order", epoch))
         shuffled = learnt[torch.randperm(len(learnt), generator=order)]
         losses = []
         module.train()
         for batch in torch.split(shuffled, recipe.batch_size):
-            if len(batch) == 1 and len(learnt) > 1:
+            if len(batch) == 1:
                 continue  # its batch norm would see one body only
             optimizer.zero_grad(set_to_none=True)
             losses.append(_gradients(module, bodies[batch].to(device), chance))
             optimizer.step()
-            watch.batch()
+            watch.check()
         mean = torch.stack(losses).mean().item()
         if not math.isfinite(mean):
             raise InputError(
@@ -240,7 +282,6 @@ def _pretrain(
                 "epoch": epoch,
                 "module": module.state_dict(),
                 "optimizer": optimizer.state_dict(),
-                "chance": chance.get_state(),
             }
             checkpoint.save(unfinished, unfinished.stem, state)
         watch.epoch(PretrainingEpoch(epoch, recipe.epochs, mean, shares))
@@ -271,19 +312,13 @@ def _gradients(module: AIM, poses: Tensor, chance: torch.Generator | None) -> Te
     return total.detach() + error
 
 
-def _resume(
-    unfinished: Path | None,
-    module: AIM,
-    optimizer: torch.optim.Adam,
-    chance: torch.Generator,
-) -> int:
+def _resume(unfinished: Path | None, module: AIM, optimizer: torch.optim.Adam) -> int:
     """Load what a pre-training that was stopped left; how many epochs it did."""
     saved = checkpoint.load(unfinished, unfinished.stem) if unfinished else None
     if saved is None:
         return 0
     module.load_state_dict(saved["module"])
     optimizer.load_state_dict(saved["optimizer"])
-    chance.set_state(saved["chance"])
     return int(saved["epoch"])
 
 
@@ -295,9 +330,7 @@ def _infer(module: AIM, bodies: Tensor, device: torch.device) -> Tensor:
     return torch.cat([edge_types(module.encoder(part.to(device))).cpu() for part in parts])
 
 
-def _poses(
-    dataset: Dataset, card: Input, recipe: AIMRecipe, announce: Callable[[str], None] | None
-) -> Tensor:
+def _poses(dataset: Dataset, card: Input, recipe: AIMRecipe) -> Tensor:
     """What the module sees of all clips, `(N, C, recipe.frames, V, M)`: no future frames."""
     inputs = encoded(
         dataset,
@@ -307,6 +340,5 @@ def _poses(
         motion=card.motion,
         sampling=card.sampling,
         future=card.future,
-        announce=announce,
     )
     return torch.from_numpy(np.ascontiguousarray(inputs[:, :, : recipe.frames]))

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 class Job:
     """One training: this architecture, on this data, by this recipe, with this seed.
 
-    `fingerprint` names the prepared clips and their split (`Dataset.split_fingerprint`),
+    `fingerprint` names the prepared clips, their split and their A-links, if the card has them
+    (`training.aim.clips_fingerprint`),
     `recipe_hash` all that the card says about input, stem, macro skeleton and recipe
     (`SpaceCard.recipe_hash`). The names of space, data set and recipe are part of the key too,
     because tables are kept by name.

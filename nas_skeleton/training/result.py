@@ -24,7 +24,8 @@ class Accuracy:
 class EpochRecord:
     """What was measured after `epoch` epochs (1-based); a split without clips is absent.
 
-    `train_loss` is the mean cross-entropy of the epoch's batches as they were trained on.
+    `train_loss` is the mean loss of the epoch's batches as they were trained on: the cross-entropy,
+    to which AS-GCN adds its error of predicted poses.
     """
 
     epoch: int

@@ -119,7 +119,7 @@ def build_task(
     splits = dataset.split(protocol)
     clips = build_clips(dataset, card.input, recipe, protocol, announce, verify=verify)
     if card.aim:
-        links = infer_links(dataset, card, protocol, announce=announce)
+        links = infer_links(dataset, card, protocol)
         clips = LinkedClips(clips, torch.from_numpy(links))
     return Task(
         clips,

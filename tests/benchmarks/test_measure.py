@@ -12,7 +12,7 @@ from nas_skeleton.benchmarks.bench import Bench, Crew, Plan
 from nas_skeleton.benchmarks.bookkeeping import Bookkeeping
 from nas_skeleton.benchmarks.machine import machine
 from nas_skeleton.benchmarks.report import Report, as_json, as_text
-from nas_skeleton.benchmarks.roofline import Peaks
+from nas_skeleton.benchmarks.roofline import Peaks, mean_demand
 from nas_skeleton.benchmarks.settings import NAMED, Setting, choose_settings
 from nas_skeleton.errors import InputError
 from nas_skeleton.spaces import load_space
@@ -30,6 +30,16 @@ def plan(**changes):
         "workers": 2,
     }
     return Plan(**{**values, **changes})
+
+
+@pytest.fixture
+def linked(workdir):
+    """A small space whose clips have A-links."""
+    text = (workdir / "search_spaces" / "tiny.toml").read_text()
+    text = text.replace('name = "tiny"', 'name = "linked"').replace('"stgcn"', '"asgcn"\nhops = 2')
+    text += "\n[aim]\nframes = 6\nhidden = 4\nepochs = 1\nbatch_size = 128\n"
+    (workdir / "search_spaces" / "linked.toml").write_text(text)
+    return load_space("linked")
 
 
 def tiny():
@@ -83,6 +93,25 @@ def test_ratios_are_medians_over_alternating_rounds(workdir):
     assert fast.over_thesis.median == pytest.approx(thesis / epoch)
     assert found.unsupported == {"cuda-graph": "no GPU here"}
     assert "cuda-graph" not in found.speeds
+
+
+def test_the_floor_is_that_of_networks_that_see_the_links(linked):
+    found = measure.measure(
+        MadeUpCrew(), plan(space="linked"), tiny(), 0.0, lambda *_: lambda: None
+    )
+    sizes = {"classes": 27, "joints": 20, "bodies": 1, "channels": 3 + 2 * 20}
+    assert found.demand == mean_demand(linked, tiny().recipe, [6111, 9930], **sizes)
+    assert found.floor_ms > 0
+
+
+def test_a_bench_measures_networks_that_see_the_links(linked):
+    bench = Bench(plan(space="linked"))
+    bench.open(tiny())
+    for name in ("reference", "fast"):
+        assert bench.prepare(name) is None
+        assert bench.train(name, 1, False) > 0
+        assert bench.evaluate(name, False) > 0
+    assert "A-links" in bench.prepare("packed")
 
 
 def test_the_report_explains_every_column_and_lists_who_is_missing(workdir):

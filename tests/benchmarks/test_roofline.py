@@ -14,10 +14,13 @@ from nas_skeleton.benchmarks.roofline import (
     multiply_adds,
 )
 from nas_skeleton.network.build import candidate_network
+from nas_skeleton.network.graph import spatial_partition
+from nas_skeleton.network.links import with_links
 from nas_skeleton.network.operations import GraphTimeConvolution
-from nas_skeleton.network.stems import GraphConvolution
+from nas_skeleton.network.stems import ActionalConvolution, GraphConvolution
 from nas_skeleton.skeletons.layouts import NTU, UTDMHAD, Layout
 from nas_skeleton.spaces import load_space
+from nas_skeleton.spaces.card import LINK_TYPES
 from nas_skeleton.spaces.cell import AVG_POOL, CONV_1X1, CONV_3X3, NONE, SKIP, Cell
 from nas_skeleton.spaces.liveness import Role, roles
 from nas_skeleton.spaces.order import nats_bench_order
@@ -27,8 +30,9 @@ SKIP_ONLY = Cell((NONE, NONE, NONE, SKIP, NONE, NONE))
 
 def demand(space, cell, joints=20, **changes):
     recipe = space.card.recipe().model_copy(update=changes)
-    cells = [space.index(cell)]
-    return mean_demand(space, recipe, cells, classes=27, joints=joints, bodies=1), recipe
+    sizes = {"classes": 27, "joints": joints, "bodies": 1}
+    channels = space.card.channels(3, joints)
+    return mean_demand(space, recipe, [space.index(cell)], **sizes, channels=channels), recipe
 
 
 def test_the_least_traffic_of_a_small_network_by_hand():
@@ -69,6 +73,38 @@ def test_arithmetic_of_the_graph_stem_by_hand():
     assert roofline._stem_multiply_adds(card, 3, 2, 4, 3) == first + second + 2 * temporal
 
 
+def test_arithmetic_of_a_stem_with_links_by_hand():
+    """As above, but joints two bones apart are linked too, and to themselves by two types more."""
+    card = load_space("nb201-asgcn").card.stem.model_copy(
+        update={"blocks": 2, "temporal_kernel": 3, "hops": 2}
+    )
+    first = 1 * 3 * (9 + 6) * 4 + 2 * 3 * (6 + 6) * 2 * 4
+    second = 2 * 2 * (9 + 6) * 4 + 3 * 2 * (6 + 6) * 2 * 4
+    temporal = 3 * 2**2 * 10 * 3
+    found = roofline._stem_multiply_adds(card, 3 + 2 * 3, 2, 4, 3)
+    assert found == first + second + 2 * temporal
+
+
+@pytest.mark.parametrize("hops", [1, 2, 3, 4, 6])
+def test_no_skeleton_has_fewer_links_than_a_row_of_joints(hops):
+    def links(layout):
+        return (spatial_partition(layout, "spatial-distance", hops) > 0).sum()
+
+    for layout in (HUB, UTDMHAD, NTU):
+        assert roofline._links(len(layout.joints), hops) <= links(layout)
+    assert roofline._links(5, hops) == links(ROW)
+
+
+def test_links_move_maps_of_their_own_only_op_by_op():
+    small = {"channels": 4, "cells_per_stage": 1, "frames": 8, "batch_size": 2}
+    (plain, _), (linked, _) = (
+        demand(load_space(name), SKIP_ONLY, **small) for name in ("nb201", "nb201-asgcn")
+    )
+    assert linked.least_bytes == plain.least_bytes
+    assert linked.maps == plain.maps
+    assert linked.op_by_op_bytes - plain.op_by_op_bytes == 4 * 2 * 9 * (4 * 8 * 20)
+
+
 def test_sums_over_neighbours_move_maps_of_their_own_only_op_by_op():
     grid, graph = load_space("nb201"), load_space("nb201-graph")
     grid.card = grid.card.model_copy(update={"macro": graph.card.macro})
@@ -93,6 +129,7 @@ def test_arithmetic_counts_live_edges_only():
     assert demand(space, Cell((NONE, NONE, NONE, NONE, NONE, CONV_3X3)))[0].flops == 0
 
 
+ROW = Layout("row", ("a", "b", "c", "d", "e"), ((0, 1), (1, 2), (2, 3), (3, 4)), 2, 2, ())
 HUB = Layout("hub", ("a", "b", "c", "d", "e"), ((0, 2), (1, 2), (3, 2), (4, 2)), 2, 2, ())
 CELLS = [SKIP_ONLY, Cell((CONV_3X3,) * 6), *(nats_bench_order()[i] for i in range(5, 15_625, 781))]
 
@@ -109,9 +146,16 @@ def naive_taps(size, kernel, stride, padding):
 
 
 def naive_count(card, recipe, cell, layout, classes, bodies):
-    """Multiply-adds per clip of what a network of torch modules really calls."""
+    """Multiply-adds per clip of what a network of torch modules really calls.
+
+    By A-links, where there are any, joints act on nothing but themselves.
+    """
     torch.manual_seed(1)
-    network = candidate_network(card, recipe, cell, classes=classes, layout=layout).double()
+    joints = len(layout.joints)
+    channels = card.channels(3, joints)
+    network = candidate_network(
+        card, recipe, cell, classes=classes, layout=layout, in_channels=channels
+    ).double()
     for parameter in network.parameters():
         parameter.data.normal_()
         if parameter.ndim == 1:
@@ -134,6 +178,15 @@ def naive_count(card, recipe, cell, layout, classes, bodies):
             counted.append((1 if first else 2) * len(links) * inputs * frames * bodies)
             counted.append(passes * len(projected) * inputs * outputs * frames * bodies)
             return
+        if isinstance(module, ActionalConvolution):
+            inputs, outputs, frames = maps.shape[1], module.structural.out_channels, maps.shape[2]
+            first = inputs == 3
+            links = torch.count_nonzero(arguments[1][0]).item()
+            counted.append((1 if first else 2) * links * inputs * frames * bodies)
+            counted.append((2 if first else 3) * links * inputs * outputs * frames * bodies)
+            return
+        if any(module is actional for actional in actionals):
+            return  # counted with its sums
         taps = naive_taps(maps.shape[2:], module.kernel_size, module.stride, module.padding)
         passes = 3 if arguments[0].requires_grad else 2
         if isinstance(module, GraphTimeConvolution):
@@ -148,10 +201,15 @@ def naive_count(card, recipe, cell, layout, classes, bodies):
             return
         counted.append(passes * module.in_channels * module.out_channels * taps * bodies)
 
+    known = torch.nn.Conv2d | torch.nn.Linear | GraphConvolution | ActionalConvolution
+    actionals = [m.actional for m in network.modules() if isinstance(m, ActionalConvolution)]
     for module in network.modules():
-        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear | GraphConvolution):
+        if isinstance(module, known):
             module.register_forward_hook(on_call)
-    clips = torch.randn(2, 3, recipe.frames, len(layout.joints), bodies, dtype=torch.float64)
+    clips = torch.randn(2, 3, recipe.frames, joints, bodies, dtype=torch.float64)
+    if card.aim:
+        to_itself = torch.eye(joints, dtype=torch.float64)[..., None]
+        clips = with_links(clips, to_itself.expand(2, LINK_TYPES, -1, -1, bodies))
     scores = network(clips)
     return 0 if torch.equal(scores[0], scores[1]) else sum(counted)
 
@@ -162,11 +220,15 @@ def naive_count(card, recipe, cell, layout, classes, bodies):
         *[(*stem, "both") for stem in (("nb201-image", 0), ("nb201", 1), ("nb201", 2))],
         *[(*stem, "time") for stem in (("nb201-image", 0), ("nb201", 1), ("nb201", 2))],
         ("nb201-graph", 1, "time"),
+        *[("nb201-asgcn", blocks, "both") for blocks in (1, 2)],
     ],
 )
 def test_arithmetic_is_what_a_naive_count_finds(name, blocks, reduction):
     card = load_space(name).card
-    stem = card.stem.model_copy(update={"blocks": blocks} if blocks else {})
+    changes = {"blocks": blocks} if blocks else {}
+    if name == "nb201-asgcn":
+        changes["hops"] = 1
+    stem = card.stem.model_copy(update=changes)
     card = card.model_copy(
         update={"stem": stem, "macro": card.macro.model_copy(update={"reduction": reduction})}
     )
@@ -174,20 +236,25 @@ def test_arithmetic_is_what_a_naive_count_finds(name, blocks, reduction):
     recipe = card.recipe().model_copy(update=sizes)
     for cell in CELLS:
         naive = naive_count(card, recipe, cell, HUB, 3, 2)
-        assert multiply_adds(card, recipe, cell, classes=3, joints=5, bodies=2) == naive, cell
+        sizes = {"classes": 3, "joints": 5, "bodies": 2, "in_channels": card.channels(3, 5)}
+        assert multiply_adds(card, recipe, cell, **sizes) == naive, cell
 
 
 @pytest.mark.parametrize("layout", [UTDMHAD, NTU])
 @pytest.mark.parametrize("partition", ["spatial-distance", "spatial-stgcn"])
-def test_arithmetic_is_hardly_below_a_naive_count_on_real_skeletons(layout, partition):
-    card = load_space("nb201").card
+@pytest.mark.parametrize(("name", "further"), [("nb201", 1), ("nb201-asgcn", 7)])
+def test_arithmetic_is_hardly_below_a_naive_count_on_real_skeletons(
+    layout, partition, name, further
+):
+    card = load_space(name).card
     stem = card.stem.model_copy(update={"partition": partition})
     card = card.model_copy(update={"stem": stem})
     recipe = card.recipe().model_copy(update={"channels": 4, "cells_per_stage": 1, "frames": 6})
     naive, joints = naive_count(card, recipe, SKIP_ONLY, layout, 3, 1), len(layout.joints)
-    found = multiply_adds(card, recipe, SKIP_ONLY, classes=3, joints=joints, bodies=1)
-    third = joints * 2 * 3 * 4 * 6  # the projection of a third subset
-    assert naive - third <= found < naive
+    sizes = {"classes": 3, "joints": joints, "bodies": 1, "in_channels": card.channels(3, joints)}
+    found = multiply_adds(card, recipe, SKIP_ONLY, **sizes)
+    projected = joints * 2 * 3 * 4 * 6  # of one subset
+    assert naive - further * projected <= found < naive
 
 
 def test_the_floor_is_the_larger_of_arithmetic_and_traffic():

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from nas_skeleton.network.aim import (
     AIM,
@@ -15,6 +16,7 @@ from nas_skeleton.network.aim import (
     type_divergence,
 )
 from nas_skeleton.network.initialise import initialise
+from nas_skeleton.spaces.costs import aim_encoder_cost
 
 B, C, T, V, HIDDEN = 3, 2, 4, 5, 8
 EDGES = [(v, w) for w in range(V) for v in range(V) if v != w]  # in the order of the module
@@ -258,3 +260,13 @@ def test_training_learns_to_foretell():
         aim.loss(clips, generator).backward()
         optimizer.step()
     assert aim.eval().loss(clips).item() < 0.7 * before
+
+
+@pytest.mark.parametrize(("joints", "frames", "bodies"), [(20, 16, 1), (25, 50, 2)])
+def test_what_links_cost_on_paper_is_what_the_encoder_costs(joints, frames, bodies):
+    encoder = AIM(joints, 3, frames, 128).encoder
+    cost = aim_encoder_cost(128, 3 * frames, joints)
+    assert cost.params == sum(parameter.numel() for parameter in encoder.parameters())
+    with FlopCounterMode(display=False) as counter:
+        encoder.eval()(torch.zeros(bodies, 3, frames, joints))
+    assert counter.get_total_flops() == 2 * bodies * cost.macs

@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from nas_skeleton.network.graph import hop_distances, spatial_partition
+from nas_skeleton.network.graph import (
+    distance_partition,
+    hop_distances,
+    spatial_partition,
+    uniform_partition,
+)
 from nas_skeleton.skeletons.layouts import NTU, UTDMHAD
 
 
@@ -33,6 +38,19 @@ def test_subsets_share_out_the_column_normalised_adjacency(layout, partition, ho
     assert np.array_equal(subsets.sum(axis=0) > 0, hop_distances(layout) <= hops)
     assert np.allclose(subsets.sum(axis=(0, 1)), 1)
     assert (np.count_nonzero(subsets, axis=0) <= 1).all()
+
+
+@pytest.mark.parametrize("layout", [NTU, UTDMHAD])
+@pytest.mark.parametrize("hops", [1, 2])
+def test_uniform_and_distance_partition_equal_the_loop_over_pairs_of_joints(layout, hops):
+    distances, joints = hop_distances(layout), len(layout.joints)
+    expected = np.zeros((hops + 1, joints, joints))
+    for w in range(joints):
+        near = [v for v in range(joints) if distances[v, w] <= hops]
+        for v in near:
+            expected[int(distances[v, w]), v, w] = 1 / len(near)
+    assert np.allclose(distance_partition(layout, hops), expected)
+    assert np.allclose(uniform_partition(layout, hops), expected.sum(axis=0, keepdims=True))
 
 
 def test_last_subset_holds_neighbours_on_the_side_of_the_centre():

@@ -14,7 +14,7 @@ from nas_skeleton.results.run import Clips, DataFacts
 from nas_skeleton.scheduling import effort
 from nas_skeleton.scheduling.effort import PRICES, Network, efforts
 from nas_skeleton.skeletons.layouts import UTDMHAD
-from nas_skeleton.spaces import Cell, load_space
+from nas_skeleton.spaces import Cell, Space, load_space
 from nas_skeleton.spaces.costs import taps_inside
 from nas_skeleton.training.candidates import Problem
 from nas_skeleton.training.clips import FixedClips
@@ -71,6 +71,10 @@ def computed(card, recipe, cell, channels=3):
             from_channels, from_height, _ = program.shapes[source]
             # The stem's, which have an importance to train, are the same for all cells.
             links += count * from_channels * from_height * (importance < 0)
+        if code == Code.ACTIONAL:
+            _, types, *_ = fields
+            from_channels, from_height, from_width = program.shapes[source]
+            multiply_adds += types * from_channels * from_height * from_width**2
     last = operations[-1]
     assert last[0] == Code.HEAD
     numbers["last norm"] = torch.Size(program.shapes[last[1]]).numel()
@@ -85,13 +89,14 @@ WRITES = (Code.CONVOLUTION, Code.RELU, Code.POOL, Code.REDUCE, Code.COPY)
     [
         *itertools.product(["nb201", "nb201-image"], ["both"], [3]),
         *itertools.product(["nb201", "nb201-image", "nb201-graph"], ["time"], [2, 6]),
+        *itertools.product(["nb201-asgcn"], ["both", "time"], [3 + 2 * JOINTS, 6 + 2 * JOINTS]),
     ],
 )
 def test_what_is_counted_is_what_the_native_engine_computes(name, reduction, channels):
     space = load_space(name)
     macro = space.card.macro.model_copy(update={"reduction": reduction})
     stem = space.card.stem
-    if stem.kind == "stgcn":
+    if stem.kind != "image":
         stem = stem.model_copy(update={"blocks": 2})
     space.card = space.card.model_copy(update={"macro": macro, "stem": stem})
     sizes = {"channels": 4, "cells_per_stage": 2, "frames": 9}
@@ -125,6 +130,23 @@ def test_sums_over_neighbours_cost_where_cells_are_on_the_graph():
     ]
     extra = [on_graph - on_grid for on_grid, on_graph in pairs]
     assert 0 < extra[0] < extra[2] < extra[1]  # reductions; a mean; sums, and more taps inside
+
+
+def test_the_more_a_stem_links_the_more_it_costs():
+    space, linked = load_space("nb201"), load_space("nb201-asgcn")
+    recipe, cell = space.card.recipe(), Cell((NONE, NONE, NONE, SKIP, NONE, NONE))
+    spaces = [space]
+    for hops in (1, 2, 4):
+        stem = linked.card.stem.model_copy(update={"hops": hops})
+        spaces.append(Space(linked.card.model_copy(update={"stem": stem})))
+    counted = [
+        Network(space, recipe, JOINTS, space.card.channels(3, JOINTS)).work(cell).multiply_adds
+        for space in spaces
+    ]
+    without, one, two, four = counted
+    projected = 3 * recipe.channels * recipe.frames * JOINTS  # of one subset, or type of link
+    assert one - without == 2 * projected + 2 * 3 * recipe.frames * JOINTS**2
+    assert two - one == (four - two) / 2 == 2 * projected
 
 
 def test_dead_edges_and_a_skip_alone_cost_nothing():

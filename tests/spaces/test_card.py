@@ -250,6 +250,8 @@ def test_how_links_are_inferred_is_part_of_the_hash():
         ({"aim": None}, "go together"),
         ({"stem": load_space_card("nb201").stem.model_dump()}, "go together"),
         ({"input": {"encoding": "centred-first-frame", "future": 3}}, "do not predict"),
+        ({"input": {"encoding": "centred-first-frame", "sampling": "uniform"}}, "whole clip"),
+        ({"aim": {"batch_size": 1}}, "greater than or equal to 2"),
         ({"recipes": {"r": {**LINKED["recipes"]["r"], "mirror": 0.5}}}, "A-links are not mirrored"),
     ],
 )

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from nas_skeleton.errors import InputError
 from nas_skeleton.network.aim import AIM
@@ -56,8 +57,11 @@ def linked(workdir):
 def test_links_repeat_bit_for_bit_whatever_ran_before():
     first = pretrain(poses(), TRAIN, RECIPE)
     torch.rand(5)  # the global generator is elsewhere now
+    before = torch.get_num_threads()
     torch.set_num_threads(2)
     assert np.array_equal(pretrain(poses(), TRAIN, RECIPE), first)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
     other = RECIPE.model_copy(update={"seed": 1})
     assert not np.array_equal(pretrain(poses(), TRAIN, other), first)
 
@@ -173,10 +177,45 @@ def test_the_task_of_a_card_with_links_has_them_in_its_clips(linked):
     torch.testing.assert_close(sums, torch.full_like(sums, 0.1))
 
 
-def test_links_need_clips_that_are_the_same_every_time(linked):
+def test_links_are_not_inferred_where_that_was_not_asked_for(linked):
     card, data = linked
-    drawn = card.model_copy(update={"input": card.input.model_copy(update={"sampling": "uniform"})})
-    with pytest.raises(InputError, match="A-links belong to a whole clip"):
-        infer_links(data, drawn, "thesis")
+    with pytest.raises(InputError, match=r"train --model aim --space linked --dataset synthetic"):
+        infer_links(data, card, "thesis", infer=False)
+    infer_links(data, card, "thesis")
+    assert infer_links(data, card, "thesis", infer=False).max() <= 2
+
+
+def test_a_folder_that_cannot_hold_links_is_one_line(linked):
+    card, data = linked
+    (data.folder.parent / "links").write_text("in the way")
+    with pytest.raises(InputError, match="links: A-links must be kept there"):
+        infer_links(data, card, "thesis")
+
+
+def test_whoever_needs_links_that_are_being_inferred_waits_and_can_be_stopped(linked):
+    card, data = linked
+
+    class Impatient(Watch):
+        told = 0
+
+        def waiting(self):
+            self.told += 1
+
+        def check(self):
+            raise KeyboardInterrupt
+
+    watch = Impatient()
+    folder = data.folder.parent / "links"
+    folder.mkdir()
+    with FileLock(folder / f".{links_key(data, card, 'thesis')}.lock"):
+        with pytest.raises(KeyboardInterrupt):
+            infer_links(data, card, "thesis", watch)
+    assert watch.told == 1
+
+
+def test_links_need_a_table_and_bodies(linked):
+    card, data = linked
+    with pytest.raises(InputError, match="no A-links can be learnt"):
+        pretrain(torch.zeros(12, 3, 6, 5, 1), TRAIN, RECIPE)
     with pytest.raises(InputError, match=r"lacks a table \[aim\]"):
         infer_links(data, load_any_space("tiny").card, "thesis")

@@ -1,5 +1,7 @@
 """Predicted poses: whose they are, what they are measured by, and which weights are refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -26,8 +28,8 @@ def problem():
 
 def test_poses_are_those_of_the_clips_that_were_asked_for(problem):
     weights = problem.initial_state(Model("asgcn"), 0).weights
-    every = predict(problem, Model("asgcn"), weights, torch.arange(4))
-    some = predict(problem, Model("asgcn"), weights, torch.tensor([2, 0]))
+    every = predict(problem, Model("asgcn"), weights, torch.arange(4), "xyz")
+    some = predict(problem, Model("asgcn"), weights, torch.tensor([2, 0]), "xyz")
     assert every.predicted.shape == every.true.shape == (4, 3, 10, 20, 2)
     np.testing.assert_allclose(some.predicted, every.predicted[[2, 0]], atol=1e-5)
     clips = problem.task.clips.evaluation(torch.tensor([1]))[0, :3].numpy()
@@ -41,9 +43,17 @@ def test_errors_are_distances_of_joints_of_bodies_that_are_there():
     predicted, last = true.copy(), true[:, :, 0].copy()
     predicted[:, :, :, :, 0] += np.array([3, 4, 0], np.float32)[None, :, None, None]
     predicted[..., 1] = 100
-    found = Prediction(last, predicted, true)
+    found = Prediction([0, 1, 2], last, predicted, true)
     assert found.error() == pytest.approx(5)
     assert found.error_of_standing_still() == 0
+    assert Prediction([0], last, predicted, true).error() == pytest.approx(3)  # others are scores
+
+
+def test_bones_are_no_poses(problem):
+    bones = replace(problem, card=problem.card.with_modalities(["bone"]))
+    weights = problem.initial_state(Model("asgcn"), 0).weights
+    with pytest.raises(InputError, match="this network saw bone"):
+        predict(bones, Model("asgcn"), weights, torch.arange(1), "xyz")
 
 
 def test_weights_of_another_network_are_refused(problem):
@@ -51,4 +61,4 @@ def test_weights_of_another_network_are_refused(problem):
     first = next(iter(weights))
     del weights[first]
     with pytest.raises(InputError, match="not those of this network"):
-        predict(problem, Model("asgcn"), weights, torch.arange(1))
+        predict(problem, Model("asgcn"), weights, torch.arange(1), "xyz")

@@ -41,12 +41,14 @@ def build_model(
         classes: outputs.
         layout: the V joints and their bones.
         bodies: M.
-        future: of "asgcn", how many frames it predicts.
+        future: of "asgcn", how many frames it predicts, at least one.
         dropout: probability in `[0, 1)` to drop a feature at the end of a block's temporal
-            convolution, but in the first block. Drawn from PyTorch's global generator.
+            convolution; "stgcn" and "stgcn++" have none in the first block. `network.dropout` says
+            how it is drawn and seeded.
 
     Raises:
-        InputError: an unknown model, or a dropout that is no probability or that the model lacks.
+        InputError: an unknown model, a dropout that is no probability or that the model lacks, or
+            an "asgcn" that predicts no frame.
     """
     if name not in MODEL_NAMES:
         raise InputError(f"unknown model {name!r}: known are {', '.join(MODEL_NAMES)}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nas_skeleton.network.dropout import Dropout
 from nas_skeleton.network.initialise import constant, drawn, normal
 from nas_skeleton.spaces.card import LINK_TYPES
 
@@ -90,7 +91,7 @@ class ActionalBlock(nn.Module):
                 bias=constant(0),
             ),
             batch_norm(out_channels),
-            nn.Dropout(dropout),
+            Dropout(dropout),
         )
         self.residual: nn.Module | None = None
         if residual and in_channels == out_channels and stride == 1:

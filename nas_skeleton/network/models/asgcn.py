@@ -14,7 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from nas_skeleton.errors import InputError
 from nas_skeleton.network.classifier import Classifier
+from nas_skeleton.network.dropout import Dropout
 from nas_skeleton.network.graph import spatial_partition
 from nas_skeleton.network.initialise import constant, drawn, normal, uniform
 from nas_skeleton.network.links import split_links
@@ -70,9 +72,14 @@ class ASGCN(Classifier):
             layout: the V joints and their bones.
             future: frames to predict, at least one.
             dropout: probability to drop a feature at the end of a block's temporal convolution,
-                0.5 as published for NTU; drawn from PyTorch's global generator.
+                0.5 as published for NTU; `network.dropout` says how it is drawn.
+
+        Raises:
+            InputError: no frame to predict.
         """
         super().__init__()
+        if future < 1:
+            raise InputError(f"future is {future}: AS-GCN predicts at least one frame")
         self.in_channels = in_channels
         self.joints = len(layout.joints)
         self.future = future
@@ -176,7 +183,7 @@ class PredictionHead(nn.Module):
             nn.ReLU(),
             nn.Conv2d(offsets, offsets, 1),
             batch_norm(offsets),
-            nn.Dropout(dropout),
+            Dropout(dropout),
         )
         # The published network has two more edge importances than layers for them: they do nothing,
         # but are in its parameter count.

@@ -1,15 +1,20 @@
 """ST-GCN: Yan, Xiong, Lin, "Spatial Temporal Graph Convolutional Networks", AAAI 2018.
 
-The published network with its spatial partition (`graph.spatial_partition`, "spatial-stgcn") and
-learnable edge importance. `network.stems` holds a block of it for candidates.
+The published network with learnable edge importance and one of the paper's three partitions, the
+spatial one unless another is asked for. `network.stems` holds a block of it for candidates.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nas_skeleton.network.graph import spatial_partition
+from nas_skeleton.network.dropout import Dropout
+from nas_skeleton.network.graph import distance_partition, spatial_partition, uniform_partition
 from nas_skeleton.network.initialise import constant, drawn, normal
 from nas_skeleton.network.models.blocks import (
     FEATURES,
@@ -24,10 +29,18 @@ from nas_skeleton.skeletons.layouts import Layout
 
 TEMPORAL_KERNEL = 9
 
+Partition = Literal["uniform", "distance", "spatial"]
 
-def stgcn(in_channels: int, classes: int, layout: Layout, dropout: float) -> GraphNetwork:
+
+def stgcn(
+    in_channels: int,
+    classes: int,
+    layout: Layout,
+    dropout: float,
+    partition: Partition = "spatial",
+) -> GraphNetwork:
     """The ten blocks; `dropout` in all but the first."""
-    adjacency = torch.from_numpy(spatial_partition(layout, "spatial-stgcn"))
+    adjacency = torch.from_numpy(_subsets(layout, partition))
     blocks = [
         ResidualBlock(
             MaskedGraphConvolution(shape.in_channels, shape.out_channels, adjacency),
@@ -38,7 +51,7 @@ def stgcn(in_channels: int, classes: int, layout: Layout, dropout: float) -> Gra
                     shape.out_channels, shape.out_channels, TEMPORAL_KERNEL, shape.stride
                 ),
                 nn.BatchNorm2d(shape.out_channels),
-                nn.Dropout(0.0 if shape.first else dropout),
+                Dropout(0.0 if shape.first else dropout),
             ),
             shape,
         )
@@ -52,6 +65,14 @@ def stgcn(in_channels: int, classes: int, layout: Layout, dropout: float) -> Gra
         elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             drawn(module, weight=normal(0.02, mean=1))
     return network
+
+
+def _subsets(layout: Layout, partition: Partition) -> NDArray[np.float32]:
+    if partition == "uniform":
+        return uniform_partition(layout)
+    if partition == "distance":
+        return distance_partition(layout)
+    return spatial_partition(layout, "spatial-stgcn")
 
 
 class MaskedGraphConvolution(nn.Module):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nas_skeleton.network.dropout import Dropout
 from nas_skeleton.network.initialise import constant, drawn, normal
 from nas_skeleton.network.models.adjacency import directed_subsets
 from nas_skeleton.network.models.blocks import (
@@ -35,7 +36,7 @@ def stgcnpp(in_channels: int, classes: int, layout: Layout, dropout: float) -> G
             FreeGraphConvolution(shape.in_channels, shape.out_channels, subsets),
             nn.Sequential(
                 MultiScaleTemporal(shape.out_channels, shape.stride),
-                nn.Dropout(0.0 if shape.first else dropout),
+                Dropout(0.0 if shape.first else dropout),
             ),
             shape,
         )

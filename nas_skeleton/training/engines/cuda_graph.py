@@ -46,7 +46,7 @@ class CudaGraph(Replayed):
     ) -> None:
         super().__init__(problem, len(archs), capture)
         if isinstance(problem.recipe, ModelRecipe) and problem.recipe.dropout:
-            raise Unsupported("dropout that depends on the training's seed cannot be captured")
+            raise Unsupported("dropout cannot be captured: its masks are drawn on the CPU")
         self.networks = [self._network(arch) for arch in archs]
         self.optimizers = [FlatSGD(n, problem.recipe, self.rate) for n in self.networks]
         for member, state in enumerate(states):

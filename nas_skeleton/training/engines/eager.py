@@ -11,13 +11,13 @@ compilation per candidate; fusing candidates by grouped convolution does not pay
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from nas_skeleton.network.classifier import Classifier
+from nas_skeleton.network.dropout import reseed
 from nas_skeleton.spaces import Architecture
 from nas_skeleton.spaces.recipe import ModelRecipe
 from nas_skeleton.training.candidates import Candidates, Problem, State, weights_of
@@ -53,9 +53,10 @@ class Eager(Candidates):
         for member, (clips, classes) in enumerate(zip(inputs, labels, strict=True)):
             network, optimizer = self.networks[member].train(), self.optimizers[member]
             optimizer.zero_grad(set_to_none=True)
+            if self._draws:
+                reseed(network, seeds[member])
             with self.arithmetic.flags():
-                drawing = seeded(seeds[member], clips.device) if self._draws else nullcontext()
-                with self.arithmetic.forward(), drawing:
+                with self.arithmetic.forward():
                     loss = network.loss(clips, classes)
                 loss.backward()  # type: ignore[no-untyped-call]
             for parameter in network.parameters():
@@ -92,15 +93,6 @@ class Fast(Eager):
         # Convolution weights decide the layout of every map behind them.
         network = self.problem.network(arch)
         return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-@contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """What PyTorch's global generators give inside comes from `seed`, and leaves no trace."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        yield
 
 
 @torch.inference_mode()

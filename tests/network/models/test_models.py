@@ -8,8 +8,10 @@ from torch import nn
 
 from nas_skeleton.errors import InputError
 from nas_skeleton.network.counting import network_cost
+from nas_skeleton.network.dropout import Dropout
 from nas_skeleton.network.initialise import initialise
 from nas_skeleton.network.models import build_model
+from nas_skeleton.network.models.stgcn import stgcn
 from nas_skeleton.skeletons.layouts import COCO17, NTU, NWUCLA, OPENPOSE18, UTDMHAD
 
 MODELS = ("stgcn", "agcn", "aagcn", "msg3d", "ctrgcn", "stgcn++")
@@ -97,6 +99,15 @@ def test_stgcn_for_kinetics_has_the_published_size():
     cost = network_cost(built("stgcn", OPENPOSE18, classes=400, bodies=2), (3, 150, 18, 2))
     assert cost.params / 1e6 == pytest.approx(3.177, abs=5e-4)
     assert cost.macs / GIGA == pytest.approx(6.106, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("partition", "params", "gigamacs"), [("uniform", 2.649, 13.93), ("distance", 2.874, 15.51)]
+)
+def test_stgcn_with_another_partition_has_the_published_size(partition, params, gigamacs):
+    cost = network_cost(stgcn(3, 60, NTU, 0.0, partition), (3, 300, 25, 2))
+    assert cost.params / 1e6 == pytest.approx(params, abs=5e-4)
+    assert cost.macs / GIGA == pytest.approx(gigamacs, abs=0.005)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -234,11 +245,11 @@ def initial(network, key):
 
 
 def test_initial_weights_follow_the_published_distributions():
-    stgcn = built("stgcn", classes=60)
-    assert initial(stgcn, "blocks.8.temporal.2.weight").std() == pytest.approx(0.02, rel=0.02)
-    assert not initial(stgcn, "blocks.8.temporal.2.bias").any()
-    assert initial(stgcn, "blocks.8.temporal.0.weight").mean() == pytest.approx(1, abs=0.01)
-    assert initial(stgcn, "blocks.8.temporal.0.weight").std() == pytest.approx(0.02, rel=0.2)
+    network = built("stgcn", classes=60)
+    assert initial(network, "blocks.8.temporal.2.weight").std() == pytest.approx(0.02, rel=0.02)
+    assert not initial(network, "blocks.8.temporal.2.bias").any()
+    assert initial(network, "blocks.8.temporal.0.weight").mean() == pytest.approx(1, abs=0.01)
+    assert initial(network, "blocks.8.temporal.0.weight").std() == pytest.approx(0.02, rel=0.2)
 
     for name in ("agcn", "aagcn"):
         network = built(name, classes=60)
@@ -274,7 +285,7 @@ def test_initial_weights_follow_the_published_distributions():
 @pytest.mark.parametrize("name", ["stgcn", "stgcn++"])
 def test_dropout_is_in_all_blocks_but_the_first(name):
     network = built(name, dropout=0.5)
-    rates = [m.p for m in network.modules() if isinstance(m, nn.Dropout)]
+    rates = [m.probability for m in network.modules() if isinstance(m, Dropout)]
     assert rates == [0.0] + [0.5] * 9
 
 
@@ -288,6 +299,12 @@ def test_dropout_is_refused_where_the_paper_has_none(name):
 def test_dropout_is_a_probability(dropout):
     with pytest.raises(InputError, match="dropout is"):
         built("stgcn", dropout=dropout)
+
+
+@pytest.mark.parametrize("future", [0, -1])
+def test_a_model_that_predicts_needs_a_frame_to_predict(future):
+    with pytest.raises(InputError, match="predicts at least one frame"):
+        build_model("asgcn", in_channels=3, classes=5, layout=UTDMHAD, bodies=1, future=future)
 
 
 def test_an_unknown_model_is_answered_with_those_there_are():

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from nas_skeleton.network.links import with_links
+from nas_skeleton.network.models import WITH_DROPOUT
 from nas_skeleton.skeletons.layouts import UTDMHAD
 from nas_skeleton.spaces import Model, load_any_space
 from nas_skeleton.spaces.models import MODEL_NAMES
@@ -13,11 +14,15 @@ from nas_skeleton.training.candidates import Problem, Unsupported
 from nas_skeleton.training.clips import FixedClips
 from nas_skeleton.training.engines import candidates_of
 from nas_skeleton.training.engines.cuda_graph import CudaGraph
-from nas_skeleton.training.engines.eager import Fast
+from nas_skeleton.training.engines.eager import Fast, Reference
 from nas_skeleton.training.task import Task
 
 CLIPS, CLASSES, FRAMES = 6, 3, 4
-ENGINES = {"fast": Fast, "cuda-graph": partial(CudaGraph, capture=False)}
+ENGINES = {
+    "reference": Reference,
+    "fast": Fast,
+    "cuda-graph": partial(CudaGraph, capture=False),
+}
 
 
 def problem(name, **recipe):
@@ -46,17 +51,25 @@ def trained(engine, wanted, archs, seeds, steps=2):
     return candidates.loss_sums, scores, [candidates.state(m) for m in range(len(archs))]
 
 
-@pytest.mark.parametrize("name", MODEL_NAMES)
-def test_engines_that_know_models_agree(name):
-    wanted, arch = problem(name), Model(name)
-    losses, scores, [state] = trained("fast", wanted, [arch], [0])
-    others, other_scores, [other] = trained("cuda-graph", wanted, [arch], [0])
+def assert_agree(wanted, arch, engine, another):
+    losses, scores, [state] = trained(engine, wanted, [arch], [0])
+    others, other_scores, [other] = trained(another, wanted, [arch], [0])
     torch.testing.assert_close(others, losses, rtol=1e-9, atol=0)
     torch.testing.assert_close(other_scores, scores, rtol=0, atol=1e-9 * scores.abs().max().item())
     for kind in ("weights", "momentum"):
         for key, value in getattr(state, kind).items():
             found = getattr(other, kind)[key]
             torch.testing.assert_close(found, value, rtol=1e-8, atol=1e-9, msg=f"{kind} {key}")
+
+
+@pytest.mark.parametrize("name", MODEL_NAMES)
+def test_engines_that_know_models_agree(name):
+    assert_agree(problem(name), Model(name), "fast", "cuda-graph")
+
+
+@pytest.mark.parametrize("name", WITH_DROPOUT)
+def test_dropout_is_the_same_in_both_memory_formats(name):
+    assert_agree(problem(name, dropout=0.5), Model(name), "reference", "fast")
 
 
 @pytest.mark.parametrize("engine", ["native", "packed"])
