@@ -79,24 +79,8 @@ def test_without_validation_clips_there_is_no_validation_accuracy(tmp_path):
 
 
 def entry_of(test, test_sd, seeds, macs=1, planned=0):
-    return Entry(  # fmt: skip
-        "d",
-        "s",
-        0,
-        "n",
-        seeds,
-        max(seeds, planned),
-        None,
-        None,
-        test,
-        test_sd,
-        None,
-        None,
-        1,
-        macs,
-        1.0,
-        ("fast",),
-    )
+    of_seeds = (seeds, max(seeds, planned), None, None, test, test_sd, None, None)
+    return Entry("d", "s", 0, "n", *of_seeds, 1, macs, 1.0, ("fast",))
 
 
 def test_a_difference_has_the_error_of_both_means():
@@ -122,7 +106,7 @@ def test_spaces_of_one_recipe_are_alike_but_for_what_networks_have_and_predict()
     spaces = [load_any_space(name) for name in names]
     for recipe in ("quick", "standard", "brief", "brief-large"):
         check_alike(spaces, recipe)
-    with pytest.raises(InputError, match="encoding is .* in 'models' and image in 'nb201-image'"):
+    with pytest.raises(InputError, match=r"encoding is .* in 'models' and image in 'nb201-image'"):
         check_alike([*spaces[:1], load_any_space("nb201-image")], "quick")
     with pytest.raises(InputError, match="unknown recipe 'pyskl'"):
         check_alike(spaces, "pyskl")

@@ -207,14 +207,14 @@ def test_whoever_needs_links_that_are_being_inferred_waits_and_can_be_stopped(li
     watch = Impatient()
     folder = data.folder.parent / "links"
     folder.mkdir()
-    with FileLock(folder / f".{links_key(data, card, 'thesis')}.lock"):
-        with pytest.raises(KeyboardInterrupt):
-            infer_links(data, card, "thesis", watch)
+    held = FileLock(folder / f".{links_key(data, card, 'thesis')}.lock")
+    with held, pytest.raises(KeyboardInterrupt):
+        infer_links(data, card, "thesis", watch)
     assert watch.told == 1
 
 
 def test_links_need_a_table_and_bodies(linked):
-    card, data = linked
+    _, data = linked
     with pytest.raises(InputError, match="no A-links can be learnt"):
         pretrain(torch.zeros(12, 3, 6, 5, 1), TRAIN, RECIPE)
     with pytest.raises(InputError, match=r"lacks a table \[aim\]"):
