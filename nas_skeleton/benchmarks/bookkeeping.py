@@ -165,8 +165,8 @@ def scratch_campaign(
     space: Space, dataset: str, setting: Setting, means: Means, trials: int, name: str
 ) -> Campaign:
     """A campaign of `trials` architectures in the working folder; its recipe is the setting."""
-    card = space.card.model_dump()
-    recipes = {setting.name: setting.recipe.model_dump()}
+    card = space.card.model_dump(exclude_none=True)  # TOML has no null
+    recipes = {setting.name: setting.recipe.model_dump(exclude_none=True)}
     card |= {"name": f"{_SPACE}-{name}", "default_recipe": setting.name, "recipes": recipes}
     path = Path("search_spaces") / f"{card['name']}.toml"
     path.parent.mkdir(exist_ok=True)
