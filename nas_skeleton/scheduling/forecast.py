@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from nas_skeleton.scheduling.effort import MODEL_EFFORTS, efforts
+from nas_skeleton.scheduling.effort import efforts
 from nas_skeleton.scheduling.worker import Workplace
 from nas_skeleton.spaces import Space
 from nas_skeleton.spaces.cell import CONV_3X3, NONE, SKIP, Cell
@@ -63,9 +63,9 @@ def _of_models(
     """Each model by itself: there are few, and they differ in more than size."""
     together = min(side_by_side, len(jobs))
     known: dict[int, float] = {}
-    names = place.space.arch_string
+    ranked = sorted(zip(efforts(place.space, place.run, jobs), range(len(jobs)), strict=True))
     # The dearest first: what it leaves room for is what all are given.
-    for job in sorted(jobs, key=lambda job: -MODEL_EFFORTS[names(job.arch_index)]):
+    for job in (jobs[place_of] for _, place_of in reversed(ranked)):
         if job.arch_index not in known:
             known[job.arch_index], together = _seconds(place, job, engine, together)
     return Forecast([known[job.arch_index] for job in jobs], together)

@@ -12,10 +12,11 @@ import torch
 
 from nas_skeleton.results.run import Clips, DataFacts
 from nas_skeleton.scheduling import effort
-from nas_skeleton.scheduling.effort import PRICES, Network, efforts
+from nas_skeleton.scheduling.effort import MODEL_EFFORTS, PRICES, Network, efforts
 from nas_skeleton.skeletons.layouts import UTDMHAD
 from nas_skeleton.spaces import Cell, Space, load_space
 from nas_skeleton.spaces.costs import taps_inside
+from nas_skeleton.spaces.models import MODEL_NAMES
 from nas_skeleton.training.candidates import Problem
 from nas_skeleton.training.clips import FixedClips
 from nas_skeleton.training.engines.native.network import write
@@ -191,3 +192,7 @@ def test_the_cell_is_looked_at_once_however_many_seeds(monkeypatch):
 def test_torch_is_not_needed():
     ask = f"import sys, {effort.__name__}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", ask], check=False).returncode == 0
+
+
+def test_every_reference_model_has_an_effort():
+    assert MODEL_EFFORTS.keys() == set(MODEL_NAMES)
