@@ -80,8 +80,8 @@ class Prices:
 PRICES = Prices(convolution=21.0, relu=8.5, pool=9.0, skip=4.7, links=5.0, blind=0.4)
 
 
-# Seconds of a training step of 32 clips of UTD-MHAD with 16 frames, engine fast, on one core of an AMD
-# EPYC (Zen 4); multiply-adds say less, for some models wait for memory. Nobody balances thousands.
+# Seconds of a training step of 32 clips of UTD-MHAD with 16 frames, engine fast, on one core of an
+# AMD EPYC (Zen 4); multiply-adds say less, for some models wait for memory.
 MODEL_EFFORTS: dict[str, float] = {
     "stgcn": 0.81,
     "agcn": 0.86,
