@@ -30,11 +30,20 @@ class Saying(Watch):
     def waiting(self) -> None:
         click.echo("waiting for another command, which is pre-training AIM for this data", err=True)
 
-    def epoch(self, done: PretrainingEpoch) -> None:
-        links = " and ".join(f"{100 * share:.1f} %" for share in done.linked)
+    def begin(self, bodies: int, epochs: int) -> None:
         click.echo(
-            f"pre-training AIM for A-links, once for this data: epoch {done.epoch} of "
-            f"{done.epochs}, loss {done.loss:.3f}, links of each type between {links} of pairs",
+            f"pre-training AIM for A-links, once for this data, space and modality: {epochs} epochs "
+            f"of {bodies} bodies, a line for each",
+            err=True,
+        )
+
+    def epoch(self, done: PretrainingEpoch) -> None:
+        links = ", ".join(
+            f"{100 * share:.1f} % of type {kind}" for kind, share in enumerate(done.linked, 1)
+        )
+        click.echo(
+            f"AIM epoch {done.epoch} of {done.epochs}: loss {done.loss:.1f} (error of predicted "
+            f"poses and divergence of link types), links between {links} of all pairs of joints",
             err=True,
         )
 

@@ -76,15 +76,18 @@ def predict(
     problem = Problem(space.card, space.card.recipe(arguments.recipe), place.task)
     found = predicted_from(problem, space.architecture(index), weights, ids, data.axes)
     path = output or Path(f"{run_name}-poses.npz")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        np.savez_compressed(
-            file,
-            ids=np.array([data.ids[place_of] for place_of in ids.tolist()]),
-            last=found.last,
-            predicted=found.predicted,
-            true=found.true,
-        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            np.savez_compressed(
+                file,
+                ids=np.array([data.ids[place_of] for place_of in ids.tolist()]),
+                last=found.last,
+                predicted=found.predicted,
+                true=found.true,
+            )
+    except OSError as error:
+        raise InputError(f"-o {path}: cannot be written ({error.strerror})") from None
     facts = {
         "run": run_name,
         "split": split,

@@ -212,7 +212,9 @@ def main(
         if executor == "slurm":
             command = _same_command(context)
             return _submit(campaign, jobs, command, shards, slurm_parameters, dry_run)
-        forecast = campaign.forecast(jobs)
+        if jobs and not isinstance(search_space, Space):
+            click.echo("measuring how long each model takes on this machine", err=True)
+        forecast = campaign.forecast(jobs, signals.check)
         signals.check()
         click.echo(_plan(campaign, jobs, forecast))
         if company := campaign.company():

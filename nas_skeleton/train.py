@@ -116,13 +116,15 @@ def main(
     if model == AIM:
         _refuse(context, "does not go with --model aim: its card says how it is trained", NETWORKS)
         return _train_aim(space or AIM_SPACE, dataset, protocol, modality, device)
-    from nas_skeleton.spaces import find_model, load_any_space
+    from nas_skeleton.spaces import Space, find_model, load_any_space
 
     search_space: SearchSpace
     if model is not None and space is None:
         search_space, index = find_model(model, modality)
     else:
         search_space = load_any_space(space or "nb201", modality)
+        if model is not None and isinstance(search_space, Space):
+            raise click.UsageError(f"space {search_space.name!r} has cells, no models: use --arch")
         index = search_space.resolve(model or arch or "")
     search_space.card.recipe(recipe)
     if describe:
@@ -186,7 +188,13 @@ def _train(wanted: _Wanted, modality: str, run_name: str | None) -> tuple[Run, i
             watch=Saying(signals),
         )
         click.echo(f"#{wanted.index} {campaign.space.arch_string(wanted.index)}")
-        click.echo(f"results: {campaign.run.folder}\n")
+        run, recipe = campaign.run, campaign.space.card.recipe(campaign.run.arguments.recipe)
+        click.echo(
+            f"data {run.arguments.dataset}, protocol {run.arguments.protocol}; space "
+            f"{run.arguments.space}, recipe {run.arguments.recipe}: {recipe.epochs} epochs, a line "
+            f"for each that is evaluated, every {recipe.evaluate_every}; engine {means.engine}"
+        )
+        click.echo(f"results: {run.folder}\n")
         jobs = campaign.remaining()
         if jobs:
             outcome = campaign.execute_here(
@@ -240,13 +248,14 @@ def _train_aim(
     from nas_skeleton.scheduling.campaign import choose_means
     from nas_skeleton.scheduling.signals import Signals
     from nas_skeleton.spaces import load_any_space
-    from nas_skeleton.training.aim import FOLDER, infer_links, share_of_links
+    from nas_skeleton.training.aim import FOLDER, infer_links, links_path, share_of_links
 
     card = load_any_space(space, modality).card
     data = open_dataset(dataset)
     protocol = protocol or data.card.default_protocol
     with Signals().handled() as signals:
         trained_on = torch.device(choose_means(device, "1", "fast").device)
+        known = links_path(data, card, protocol).is_file()
         types = infer_links(
             data,
             card,
@@ -259,7 +268,7 @@ def _train_aim(
         f"A-links of {len(types)} clips of {data.name} (protocol {protocol}, space {space}): of "
         f"each type between {shares} of all pairs of joints"
     )
-    click.echo(f"kept in {data.folder.parent / FOLDER}")
+    click.echo(("already there: " if known else "kept in ") + str(data.folder.parent / FOLDER))
     return cli.COMPLETE
 
 
@@ -275,6 +284,8 @@ def _epoch_line(record: EpochRecord) -> str:
 
 def _accuracies(run: Run) -> list[str]:
     """All accuracies of the run's only training, with its last weights and its best ones."""
+    import pandas as pd
+
     from nas_skeleton.results import schema
     from nas_skeleton.training.result import SPLITS
 
@@ -282,14 +293,14 @@ def _accuracies(run: Run) -> list[str]:
     lines: list[str] = []
     for row in rows[rows["status"] == schema.DONE].head(1).to_dict("records"):
         titles = {"final": "with the weights of the last epoch"}
-        if row["best_epoch"] == row["best_epoch"]:  # without validation clips there is none
+        if pd.notna(row["best_epoch"]):  # without validation clips there is none
             best = f"epoch {row['best_epoch']:.0f}, the best of those evaluated"
             titles["best"] = f"with the weights that were best on validation ({best})"
         for when, title in titles.items():
             lines += ["", title]
             for split in SPLITS:
                 found = [row[f"{when}_{split}_{metric}"] for metric in schema.METRICS]
-                if found[0] == found[0]:  # a split without clips has none
+                if pd.notna(found[0]):  # a split without clips has none
                     lines.append(f"{split:6} {_percents(found)}")
     return lines
 

@@ -80,6 +80,7 @@ def test_everything_is_checked_before_anything_is_trained(here, few_models):
     for wrong, message in (
         (("--dataset", "nowhere"), "unknown data set 'nowhere'"),
         (("--recipe", "nobody"), "unknown recipe 'nobody'"),
+        (("--models", "tiny"), "--models tiny: this card is for --space"),
         (("--protocol", "odd-even"), "no validation clips to choose a cell by"),
     ):
         done = here(*ASKED, *wrong)

@@ -162,6 +162,14 @@ def test_a_model_is_trained_like_a_cell_and_leaves_its_weights(here, small_model
     assert here(*SMALL, "--model", "stgcn++", "--run", "mine").stdout.count("already trained") == 1
 
 
+def test_without_validation_clips_there_is_no_best_epoch_to_print(here):
+    done = here(*TRAIN, "--arch", "6111", "--protocol", "odd-even")
+    assert done.returncode == 0, done.stderr
+    assert "with the weights of the last epoch" in done.stdout
+    assert "best on validation" not in done.stdout
+    assert "valid" not in done.stdout.partition("last epoch")[2]
+
+
 def test_dropout_comes_from_the_training_itself(here, small_models):
     asked = (*SMALL, "--model", "stgcn", "--recipe", "dropout")
     for run in ("first", "second"):
@@ -195,6 +203,7 @@ def test_streams_are_trained_and_fused_in_one_command(here, small_models, workdi
         (("--model", "stgcn", "--streams", "2", "--modality", "bone"), "leave out --modality"),
         (("--model", "agcn", "--recipe", "stgcn"), "no dropout"),
         (("--model", "aim", "--space", "nb201"), "lacks a table [aim]"),
+        (("--model", "stgcn", "--space", "nb201"), "has cells, no models"),
         (("--model", "aim", "--describe"), "--describe does not go with --model aim"),
         (("--model", "aim", "--seed", "5"), "--seed does not go with --model aim"),
         (("--space", "nb201-image", "--arch", "1", "--streams", "2"), "no other modality"),
@@ -231,8 +240,10 @@ def test_as_gcn_predicts_poses_from_links_that_are_inferred_once(here, workdir):
     asked = ("--space", "small-asgcn", "--dataset", "synthetic:wave+clap+squat")
     done = here("train", "--model", "aim", *asked)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("pre-training AIM") == 2
+    assert done.stderr.count("pre-training AIM") == 1
+    assert "AIM epoch 2 of 2: loss" in done.stderr
     assert "kept in" in done.stdout
+    assert "already there" in here("train", "--model", "aim", *asked).stdout
     done = here("train", "--model", "asgcn", *asked, "--run", "mine")
     assert done.returncode == 0, done.stderr
     assert "pre-training" not in done.stderr

@@ -211,8 +211,12 @@ class Campaign:
             "compare engines, give each a --run of its own"
         )
 
-    def forecast(self, jobs: list[Job]) -> Forecast:
-        """What each job takes of one worker, from a calibration of a few seconds."""
+    def forecast(self, jobs: list[Job], check: Callable[[], None] = lambda: None) -> Forecast:
+        """What each job takes of one worker, from a calibration.
+
+        That takes seconds for cells, and for each reference model of its own. `check` is called
+        now and then; what it raises ends the calibration.
+        """
         import torch
 
         from nas_skeleton.scheduling.forecast import forecast
@@ -220,7 +224,9 @@ class Campaign:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # as in a worker
         try:
-            return forecast(self._workplace, jobs, self.means.engine, self.means.side_by_side)
+            return forecast(
+                self._workplace, jobs, self.means.engine, self.means.side_by_side, check
+            )
         finally:
             torch.set_num_threads(threads)
 

@@ -8,7 +8,7 @@ trainings really took. The calibration also finds out how many candidates fit si
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from nas_skeleton.scheduling.effort import efforts
@@ -39,14 +39,18 @@ class Forecast:
 
 
 def forecast(
-    place: Workplace, jobs: Sequence[Job], engine: EngineName, side_by_side: int
+    place: Workplace,
+    jobs: Sequence[Job],
+    engine: EngineName,
+    side_by_side: int,
+    check: Callable[[], None] = lambda: None,
 ) -> Forecast:
     """The forecast of `jobs`, of which `side_by_side` at most are advanced together."""
     if not jobs:
         return Forecast([], side_by_side)
     space = place.space
     if not isinstance(space, Space):
-        return _of_models(place, jobs, engine, side_by_side)
+        return _of_models(place, jobs, engine, side_by_side, check)
     cheap, dear = (replace(jobs[0], arch_index=space.index(cell)) for cell in (CHEAPEST, DEAREST))
     # The dearest first: what it leaves room for is what all are given.
     dear_s, fitting = _seconds(place, dear, engine, min(side_by_side, len(jobs)))
@@ -58,7 +62,11 @@ def forecast(
 
 
 def _of_models(
-    place: Workplace, jobs: Sequence[Job], engine: EngineName, side_by_side: int
+    place: Workplace,
+    jobs: Sequence[Job],
+    engine: EngineName,
+    side_by_side: int,
+    check: Callable[[], None],
 ) -> Forecast:
     """Each model by itself: there are few, and they differ in more than size."""
     together = min(side_by_side, len(jobs))
@@ -66,6 +74,7 @@ def _of_models(
     ranked = sorted(zip(efforts(place.space, place.run, jobs), range(len(jobs)), strict=True))
     # The dearest first: what it leaves room for is what all are given.
     for job in (jobs[place_of] for _, place_of in reversed(ranked)):
+        check()
         if job.arch_index not in known:
             known[job.arch_index], together = _seconds(place, job, engine, together)
     return Forecast([known[job.arch_index] for job in jobs], together)

@@ -235,7 +235,10 @@ def find_model(name: str, modality: str = "") -> tuple[ModelSpace, int]:
     """
     known: list[str] = []
     for card_name in card_names("search_spaces"):
-        space = load_any_space(card_name)
+        try:
+            space = load_any_space(card_name)
+        except InputError:
+            continue  # somebody else's mistake
         if isinstance(space, ModelSpace):
             if name in space.card.models:
                 return space.with_modality(modality), space.index(name)

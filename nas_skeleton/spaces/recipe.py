@@ -63,6 +63,8 @@ class TrainingRecipe(Card):
             raise ValueError("milestones go with schedule 'step', and it needs them")
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError("milestones must rise")
+        if self.milestones and self.milestones[-1] >= self.epochs:
+            raise ValueError("milestones must lie before the last epoch")
         if self.warmup_epochs >= self.epochs:
             raise ValueError("warmup_epochs must be fewer than epochs")
         return self

@@ -41,6 +41,7 @@ from nas_skeleton.spaces.recipe import AIMRecipe
 from nas_skeleton.training import checkpoint
 
 FOLDER = "links"  # beside a data set's prepared store
+SUFFIX = "u1"
 VERSION = 1  # raise it when the same data come to have other links
 INFERRED_AT_ONCE = 256  # bodies
 DECODED_AT_ONCE = 8
@@ -66,6 +67,9 @@ class PretrainingEpoch:
 
 class Watch:
     """Hears of a pre-training as it goes on. What a method raises ends it; here nothing happens."""
+
+    def begin(self, bodies: int, epochs: int) -> None:
+        """A pre-training of so many epochs on so many bodies begins, or goes on."""
 
     def check(self) -> None:
         """Called after every batch, and every second of waiting."""
@@ -121,8 +125,8 @@ def infer_links(
         yield (pretrain(poses, train, recipe, watch, device, unfinished),)
         unfinished.unlink(missing_ok=True)
 
-    part = Part("u1", np.dtype("u1"), shape)
-    if not (folder / f"{key}.{part.name}").is_file():
+    part = Part(SUFFIX, np.dtype("u1"), shape)
+    if not links_path(dataset, card, protocol).is_file():
         if not infer:
             raise InputError(
                 f"the A-links of {dataset.name} for space {card.name!r} are not inferred yet: run "
@@ -160,6 +164,11 @@ def _alone(folder: Path, key: str, watch: Watch) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def links_path(dataset: Dataset, card: AnyCard, protocol: str) -> Path:
+    """Where the links are kept once they are inferred."""
+    return dataset.folder.parent / FOLDER / f"{links_key(dataset, card, protocol)}.{SUFFIX}"
 
 
 def links_key(dataset: Dataset, card: AnyCard, protocol: str) -> str:
@@ -255,6 +264,7 @@ def _pretrain(
     module.to(device)
     optimizer = torch.optim.Adam(module.parameters(), lr=recipe.learning_rate)
     epoch = _resume(unfinished, module, optimizer)
+    watch.begin(len(learnt), recipe.epochs - epoch)
     while epoch < recipe.epochs:
         epoch += 1
         chance = torch.Generator(device)

@@ -23,6 +23,7 @@ PLAIN = {
         ({"schedule": "step"}, "milestones go with"),
         ({"milestones": [3]}, "milestones go with"),
         ({"schedule": "step", "milestones": [5, 3]}, "must rise"),
+        ({"schedule": "step", "milestones": [10]}, "before the last epoch"),
         ({"schedule": "step", "milestones": [0]}, "greater than 0"),
         ({"warmup_epochs": 10}, "fewer than epochs"),
         ({"momentum": 0.0}, "nesterov needs"),
