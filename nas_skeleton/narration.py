@@ -32,8 +32,8 @@ class Saying(Watch):
 
     def begin(self, bodies: int, epochs: int) -> None:
         click.echo(
-            f"pre-training AIM for A-links, once for this data, space and modality: {epochs} epochs "
-            f"of {bodies} bodies, a line for each",
+            f"pre-training AIM for A-links, once for this data, space and modality: {epochs} "
+            f"epochs of {bodies} bodies, a line for each",
             err=True,
         )
 

@@ -255,7 +255,7 @@ def _train_aim(
     protocol = protocol or data.card.default_protocol
     with Signals().handled() as signals:
         trained_on = torch.device(choose_means(device, "1", "fast").device)
-        known = links_path(data, card, protocol).is_file()
+        known = card.aim is not None and links_path(data, card, protocol).is_file()
         types = infer_links(
             data,
             card,

@@ -82,7 +82,7 @@ def test_a_row_is_not_written_before_its_scores_are_on_the_disk(here, monkeypatc
         (("fuse", "nobody", "--weights", "much"), "--weights 'much'"),
         (("fuse", "nobody", "--confusion", "a.bmp"), "unknown picture type"),
         (("--arch", "5", "fuse", "nobody"), "--arch is for a training"),
-        ((), "Missing option '--arch'"),
+        ((), "Give one of --arch"),
     ],
 )
 def test_what_cannot_be_fused_is_one_line(here, arguments, message):

@@ -128,7 +128,7 @@ def small_models(workdir):
     (workdir / "search_spaces" / "small-models.toml").write_text(MODEL)
 
 
-def tested(run, weights):
+def accuracy_with(run, weights):
     """Top-1 on test clips of the run's model with these weights."""
     space = load_any_space(run.arguments.space)
     data = load_dataset(run.arguments.dataset)
@@ -156,7 +156,7 @@ def test_a_model_is_trained_like_a_cell_and_leaves_its_weights(here, small_model
         weights, after = read_weights(run.weights_path(row["key"], which), row["key"])
         assert after == epoch
         assert sum(w.numel() for n, w in weights.items() if "running" not in n) == row["params"]
-        assert tested(run, weights) == pytest.approx(
+        assert accuracy_with(run, weights) == pytest.approx(
             row["final_test_top1" if which == "last" else "best_test_top1"]
         )
     assert here(*SMALL, "--model", "stgcn++", "--run", "mine").stdout.count("already trained") == 1
