@@ -15,7 +15,8 @@ from nas_skeleton import cli
 
 if TYPE_CHECKING:
     from nas_skeleton.results.comparison import Entry
-    from nas_skeleton.scheduling.campaign import Campaign, Device
+    from nas_skeleton.scheduling.campaign import Campaign
+    from nas_skeleton.scheduling.means import Device
     from nas_skeleton.scheduling.signals import Signals
     from nas_skeleton.spaces import Cost, SearchSpace
 
@@ -119,7 +120,8 @@ def main(
     from nas_skeleton.narration import Saying, train_with_progress
     from nas_skeleton.progress import open_dataset
     from nas_skeleton.results.comparison import check_alike
-    from nas_skeleton.scheduling.campaign import choose_means, start_campaign
+    from nas_skeleton.scheduling.campaign import start_campaign
+    from nas_skeleton.scheduling.means import choose_means
     from nas_skeleton.scheduling.signals import Signals
     from nas_skeleton.search import parse_seeds
     from nas_skeleton.spaces import ModelSpace, Space, load_any_space

@@ -49,7 +49,7 @@ def predict(
     from nas_skeleton.progress import open_dataset
     from nas_skeleton.results.run import open_run
     from nas_skeleton.results.schema import DONE
-    from nas_skeleton.scheduling.campaign import choose_means
+    from nas_skeleton.scheduling.means import choose_means
     from nas_skeleton.scheduling.worker import open_workplace
     from nas_skeleton.spaces import load_any_space
     from nas_skeleton.training.candidates import Problem

@@ -16,8 +16,9 @@ from nas_skeleton.scheduling.shards import DEFAULT_SHARDS
 from nas_skeleton.training.engines import ENGINES
 
 if TYPE_CHECKING:
-    from nas_skeleton.scheduling.campaign import Campaign, Device, EngineChoice
+    from nas_skeleton.scheduling.campaign import Campaign
     from nas_skeleton.scheduling.forecast import Forecast
+    from nas_skeleton.scheduling.means import Device, EngineChoice
     from nas_skeleton.scheduling.shards import Shard
     from nas_skeleton.training.job import Job
 
@@ -173,7 +174,8 @@ def main(
         from nas_skeleton.narration import Saying, train_with_progress
         from nas_skeleton.progress import open_dataset
         from nas_skeleton.results.leaderboard import format_leaderboard
-        from nas_skeleton.scheduling.campaign import Means, choose_means, start_campaign
+        from nas_skeleton.scheduling.campaign import start_campaign
+        from nas_skeleton.scheduling.means import Means, choose_means
         from nas_skeleton.spaces import Space, load_any_space
 
         search_space = load_any_space(space, modality)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nas_skeleton.benchmarks.no_op import NoOp
     from nas_skeleton.benchmarks.report import Report
     from nas_skeleton.benchmarks.settings import Setting
-    from nas_skeleton.scheduling.campaign import Device, Means
+    from nas_skeleton.scheduling.means import Device, Means
     from nas_skeleton.skeletons.store import Dataset
     from nas_skeleton.spaces import Space
     from nas_skeleton.training.engines import EngineName
@@ -182,7 +182,7 @@ def main(
     from nas_skeleton.benchmarks.machine import machine
     from nas_skeleton.benchmarks.settings import choose_settings
     from nas_skeleton.progress import open_dataset
-    from nas_skeleton.scheduling.campaign import check_precision, choose_means
+    from nas_skeleton.scheduling.means import check_precision, choose_means
     from nas_skeleton.spaces import load_space
     from nas_skeleton.strategies import Random
 
@@ -363,7 +363,7 @@ def _prepare(clips: int, workers: str, as_json: bool) -> None:
     from nas_skeleton.benchmarks import report
     from nas_skeleton.benchmarks.machine import machine
     from nas_skeleton.benchmarks.preparation import measure_preparation
-    from nas_skeleton.scheduling.campaign import choose_means
+    from nas_skeleton.scheduling.means import choose_means
 
     _say_if_busy()
     processes = choose_means("cpu", workers, "auto").workers

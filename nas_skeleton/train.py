@@ -19,7 +19,7 @@ from nas_skeleton.training.engines import ENGINES
 
 if TYPE_CHECKING:
     from nas_skeleton.results.run import Run
-    from nas_skeleton.scheduling.campaign import Device, EngineChoice
+    from nas_skeleton.scheduling.means import Device, EngineChoice
     from nas_skeleton.spaces import SearchSpace
     from nas_skeleton.training.result import EpochRecord
 
@@ -163,7 +163,8 @@ def _train(wanted: _Wanted, modality: str, run_name: str | None) -> tuple[Run, i
     from nas_skeleton.narration import Saying
     from nas_skeleton.progress import open_dataset
     from nas_skeleton.results import schema
-    from nas_skeleton.scheduling.campaign import choose_means, start_campaign
+    from nas_skeleton.scheduling.campaign import start_campaign
+    from nas_skeleton.scheduling.means import choose_means
     from nas_skeleton.scheduling.signals import Signals
     from nas_skeleton.spaces import Space
 
@@ -245,7 +246,7 @@ def _train_aim(
 
     from nas_skeleton.narration import Saying
     from nas_skeleton.progress import open_dataset
-    from nas_skeleton.scheduling.campaign import choose_means
+    from nas_skeleton.scheduling.means import choose_means
     from nas_skeleton.scheduling.signals import Signals
     from nas_skeleton.spaces import load_any_space
     from nas_skeleton.training.aim import FOLDER, infer_links, links_path, share_of_links

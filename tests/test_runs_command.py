@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from nas_skeleton.results import schema
-from nas_skeleton.scheduling.campaign import choose_means, start_campaign
+from nas_skeleton.scheduling.campaign import start_campaign
+from nas_skeleton.scheduling.means import choose_means
 from nas_skeleton.scheduling.presence import Beat, Presence, worker_name
 from nas_skeleton.scheduling.signals import Signals
 from nas_skeleton.skeletons.store import load_dataset

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nas_skeleton.benchmarks.bookkeeping import Watch, scratch_campaign, scratch_folder
 from nas_skeleton.benchmarks.settings import Setting
 from nas_skeleton.errors import InputError
-from nas_skeleton.scheduling.campaign import Means
+from nas_skeleton.scheduling.means import Means
 from nas_skeleton.scheduling.outcome import Outcome
 from nas_skeleton.scheduling.signals import Signals
 from nas_skeleton.spaces import Space

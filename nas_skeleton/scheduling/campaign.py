@@ -6,11 +6,9 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from nas_skeleton.cores import usable_cores
 from nas_skeleton.errors import InputError
 from nas_skeleton.results import schema
 from nas_skeleton.results.leaderboard import Leaderboard, run_leaderboard
@@ -19,6 +17,7 @@ from nas_skeleton.results.store import ResultWriter
 from nas_skeleton.scheduling.effort import efforts
 from nas_skeleton.scheduling.feed import Executor, Feed, Listener
 from nas_skeleton.scheduling.lock import Locked, locked
+from nas_skeleton.scheduling.means import Means, check_precision
 from nas_skeleton.scheduling.outcome import ELSEWHERE, Outcome, Settled
 from nas_skeleton.scheduling.plan import in_groups, missing_jobs, planned_jobs
 from nas_skeleton.scheduling.presence import (
@@ -32,104 +31,15 @@ from nas_skeleton.scheduling.presence import (
 )
 from nas_skeleton.scheduling.shards import Shard, remember_count, shards_of
 from nas_skeleton.scheduling.signals import Signals
-from nas_skeleton.scheduling.worker import Assignment, Train, Worker, Workplace, row_of
+from nas_skeleton.scheduling.worker import Assignment, Worker, Workplace, row_of
 from nas_skeleton.skeletons.store import Dataset
 from nas_skeleton.spaces import ModelSpace, SearchSpace
-from nas_skeleton.spaces.recipe import TrainingRecipe
-from nas_skeleton.training.engines import SIDE_BY_SIDE, EngineName
 from nas_skeleton.training.job import Job
 from nas_skeleton.training.result import EpochRecord
 
 if TYPE_CHECKING:
     from nas_skeleton.scheduling.forecast import Forecast
     from nas_skeleton.training.aim import Watch
-
-Device = Literal["auto", "cpu", "cuda"]
-ExecutorName = Literal["local", "ray"]
-EngineChoice = EngineName | Literal["auto"]
-UNPROVEN = "engine cuda-graph is tested on CPUs only so far; --engine fast is plain PyTorch"
-
-
-@dataclass(frozen=True)
-class Means:
-    """What to train with.
-
-    `side_by_side` is how many candidates a worker advances together at most, `remark` a line for
-    the user where the choice is not what they would expect, else empty. `train` stands in for
-    `training.train.train_jobs`, to measure what is left without it.
-    """
-
-    workers: int
-    device: Literal["cpu", "cuda"]
-    engine: EngineName
-    side_by_side: int
-    checkpoint_every_s: float
-    remark: str = ""
-    executor: ExecutorName = "local"
-    train: Train | None = None
-
-
-def choose_means(
-    device: Device,
-    workers: str,
-    engine: EngineChoice = "auto",
-    checkpoint_every_s: float = 20.0,
-    *,
-    cells: bool = True,
-) -> Means:
-    """Turn "auto" into what this machine has: a worker per GPU if there are any, else per core.
-
-    `cells`: whether cells are trained, and not reference models.
-
-    Raises:
-        InputError: "cuda" on a machine without a usable GPU, an engine that cannot run here, or not
-            a number of workers.
-    """
-    import torch
-
-    has_gpu = torch.cuda.is_available()
-    if device == "cuda" and not has_gpu:
-        raise InputError("--device cuda: torch finds no usable GPU here; use --device cpu or auto")
-    chosen: Literal["cpu", "cuda"] = "cuda" if device != "cpu" and has_gpu else "cpu"
-    if workers == "auto":
-        count = torch.cuda.device_count() if chosen == "cuda" else usable_cores()
-    elif workers.isdecimal() and int(workers) > 0:
-        count = int(workers)
-    else:
-        raise InputError(f"--workers {workers!r}: give a number of at least 1, or auto")
-    trainer, remark = choose_engine(engine, chosen, cells=cells)
-    side_by_side = SIDE_BY_SIDE.get(trainer, 1)
-    return Means(count, chosen, trainer, side_by_side, checkpoint_every_s, remark)
-
-
-def choose_engine(
-    engine: EngineChoice, device: Literal["cpu", "cuda"], *, cells: bool = True
-) -> tuple[EngineName, str]:
-    """The engine, and a remark for the user where "auto" chose one to know something of.
-
-    Raises:
-        InputError: the engine cannot run on this device, or knows no reference models.
-    """
-    if engine in ("native", "packed") and not cells:
-        raise InputError(f"--engine {engine} trains cells, no reference models: use --engine auto")
-    if device == "cuda" and engine == "native":
-        raise InputError("--engine native trains on a CPU: add --device cpu")
-    if device == "cpu" and engine == "cuda-graph":
-        raise InputError("--engine cuda-graph needs a GPU: use --engine auto")
-    if engine != "auto" and engine != "native":
-        return engine, ""
-    if device == "cuda":
-        return "cuda-graph", UNPROVEN
-    if not cells:
-        return "fast", ""
-    from nas_skeleton.training.engines.native import available
-
-    why_not = available()
-    if not why_not:
-        return "native", ""
-    if engine == "native":
-        raise InputError(f"--engine native cannot run here: {why_not}; use --engine fast")
-    return "fast", f"engine fast, for native cannot run here: {why_not}"
 
 
 class Campaign:
@@ -477,18 +387,6 @@ def start_campaign(
         keep_scores=keep_scores,
         keep_weights=keep_weights,
     )
-
-
-def check_precision(name: str, recipe: TrainingRecipe, device: Literal["cpu", "cuda"]) -> None:
-    """Nothing, if the device has the precision that the recipe called `name` asks for.
-
-    Raises:
-        InputError: it has not.
-    """
-    if recipe.precision != "float32" and device == "cpu":
-        raise InputError(
-            f"recipe {name!r} asks for precision {recipe.precision!r}, which needs a GPU"
-        )
 
 
 def data_facts(dataset: Dataset, protocol: str, space: SearchSpace) -> DataFacts:

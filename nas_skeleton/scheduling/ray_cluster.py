@@ -25,7 +25,7 @@ from nas_skeleton.errors import InputError, StoppedEarly
 from nas_skeleton.scheduling.signals import SIGNALS
 
 if TYPE_CHECKING:
-    from nas_skeleton.scheduling.campaign import Means
+    from nas_skeleton.scheduling.means import Means
 
 CONNECT_S = 5.0
 OBJECT_STORE = 80 * 2**20  # bytes, about the least Ray takes; outcomes hardly need it

@@ -7,7 +7,7 @@ import pytest
 from nas_skeleton.benchmarks import bookkeeping
 from nas_skeleton.benchmarks.settings import Setting
 from nas_skeleton.errors import InputError
-from nas_skeleton.scheduling.campaign import choose_means
+from nas_skeleton.scheduling.means import choose_means
 from nas_skeleton.spaces import load_space
 
 

@@ -9,7 +9,8 @@ from nas_skeleton.benchmarks.machine import machine
 from nas_skeleton.benchmarks.report import no_op_as_json, no_op_as_text
 from nas_skeleton.benchmarks.settings import Setting
 from nas_skeleton.errors import InputError
-from nas_skeleton.scheduling.campaign import Campaign, choose_means
+from nas_skeleton.scheduling.campaign import Campaign
+from nas_skeleton.scheduling.means import choose_means
 from nas_skeleton.spaces import load_space
 
 

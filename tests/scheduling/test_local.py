@@ -11,9 +11,10 @@ import pytest
 from nas_skeleton.errors import InputError, StoppedEarly
 from nas_skeleton.results import schema
 from nas_skeleton.scheduling import feed, local
-from nas_skeleton.scheduling.campaign import Means, start_campaign
+from nas_skeleton.scheduling.campaign import start_campaign
 from nas_skeleton.scheduling.feed import Ended, Feed, Listener
 from nas_skeleton.scheduling.local import LocalExecutor
+from nas_skeleton.scheduling.means import Means
 from nas_skeleton.scheduling.outcome import ELSEWHERE, STOPPED, Outcome
 from nas_skeleton.scheduling.presence import Presence, worker_name
 from nas_skeleton.scheduling.signals import Signals

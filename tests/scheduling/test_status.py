@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from nas_skeleton.results import schema
-from nas_skeleton.scheduling.campaign import Means, start_campaign
+from nas_skeleton.scheduling.campaign import start_campaign
 from nas_skeleton.scheduling.effort import efforts
+from nas_skeleton.scheduling.means import Means
 from nas_skeleton.scheduling.presence import LEASE_S, Beat, Presence, worker_name, workers_folder
 from nas_skeleton.scheduling.status import NEEDED, run_status
 from nas_skeleton.skeletons.store import load_dataset
