@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BATCH = 32  # clips of the second latency
 ANCHOR = "stgcn++"  # what searched networks are held against
+SMALL = 0.1  # of its MACs: how much the best small network may have
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ def main(
 
     This takes hours on CPUs. Run the same command again to continue. Cells are chosen by validation
     accuracy; test accuracy is shown and chooses nothing. Each chosen cell is held against ST-GCN++,
-    if that is among the models. Latencies are measured anew: leave the machine alone meanwhile.
+    if that is among the models, and of each space the best with at most a tenth of its
+    multiply-accumulates is shown too. Latencies are measured anew: leave the machine alone.
     """
     from nas_skeleton.errors import InputError
     from nas_skeleton.narration import Saying, train_with_progress
@@ -180,9 +182,10 @@ def main(
                         campaign, jobs, campaign.forecast(jobs, signals.check), signals
                     )
                 left += len(campaign.remaining())
-            own = []
+            own: list[_Row] = []
             for campaign in every:  # when no worker is at work beside it
-                own += _rows(campaign, best)
+                anchors = [row.macs for row in own if row.entry.name == ANCHOR]
+                own += _rows(campaign, best, SMALL * anchors[0] if anchors else None)
                 signals.check()
             if own and not as_json:
                 for line in _lines(own, plan[name][1], markdown=markdown):
@@ -207,7 +210,8 @@ def _recipe_of(dataset: str, recipes: tuple[str, ...]) -> str:
     raise click.UsageError(f"--recipe: none is given for {dataset}")
 
 
-def _rows(campaign: Campaign, best: int) -> list[_Row]:
+def _rows(campaign: Campaign, best: int, small: float | None) -> list[_Row]:
+    """All models; of cells the best, and the best of those with at most `small` MACs."""
     from nas_skeleton.results.comparison import entries
     from nas_skeleton.spaces import Space
 
@@ -217,8 +221,12 @@ def _rows(campaign: Campaign, best: int) -> list[_Row]:
     joints = len(dataset.layout.joints)
     links = space.link_cost(axes=dataset.channels, joints=joints, bodies=bodies)
     keys = {job.key for job in campaign.jobs}
+    chosen = entries(campaign.run, keys, best if searched else None)
+    if searched and small is not None:
+        few = entries(campaign.run, keys, 1, small - links.macs)
+        chosen += [entry for entry in few if entry not in chosen]
     rows = []
-    for entry in entries(campaign.run, keys, best if searched else None):
+    for entry in chosen:
         one, many = (1e3 * campaign.latency(entry.arch_index, clips) for clips in (1, BATCH))
         rows.append(_Row(entry, links, searched, one, many))
     return rows

@@ -63,16 +63,19 @@ class Against:
     error: float | None
 
 
-def entries(run: Run, keys: Collection[str], best: int | None = None) -> list[Entry]:
+def entries(
+    run: Run, keys: Collection[str], best: int | None = None, most_macs: float = math.inf
+) -> list[Entry]:
     """Networks of a run of which at least one training is finished.
 
     Args:
         run: a run with any number of architectures and seeds.
         keys: of the trainings that count; the run may have others.
         best: how many, the best on validation; None: all, in the order of their index.
+        most_macs: networks with more do not count.
     """
     rows = run.rows(COLUMNS)
-    rows = rows[rows["key"].isin(set(keys))]
+    rows = rows[rows["key"].isin(set(keys)) & (rows["macs"] <= most_macs)]
     done = rows[rows["status"] == schema.DONE]
     if best is None:
         chosen = sorted(done["arch_index"].unique().tolist())

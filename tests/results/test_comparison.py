@@ -101,6 +101,14 @@ def test_what_else_the_run_has_does_not_count(tmp_path):
     assert [entry.arch_index for entry in entries(run, ["2-1"], best=1)] == [2]
 
 
+def test_a_small_network_is_chosen_on_validation_as_well(tmp_path):
+    done = schema.DONE
+    rows = [(1, 1, 0.7, 0.1, done), (2, 1, 0.8, 0.1, done), (3, 1, 0.9, 0.1, done)]
+    run = run_with(tmp_path / "run", rows)
+    assert [entry.arch_index for entry in entries(run, KEYS, 1, most_macs=200)] == [2]
+    assert entries(run, KEYS, 1, most_macs=99) == []
+
+
 def test_spaces_of_one_recipe_are_alike_but_for_what_networks_have_and_predict():
     names = ("models", "models-asgcn", "nb201", "nb201-graph", "nb201-asgcn")
     spaces = [load_any_space(name) for name in names]
