@@ -8,6 +8,7 @@ joints, bones and their motion are other inputs of the same network.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -75,7 +76,7 @@ def _network(
     return network
 
 
-class GraphConvolutionOfClip(nn.Module):
+class GraphConvolutionOfClip(nn.Module, ABC):
     """For each subset k a graph per clip: `relu(BN(sum over k of project_k(x G_k)) + shortcut(x))`.
 
     `G_k` is a learnable part and one that compares joints of the clip, `similarity`, for joints v
@@ -101,9 +102,9 @@ class GraphConvolutionOfClip(nn.Module):
             values = project.weight.numel() * len(self.project)
             drawn(project, weight=normal(math.sqrt(2 / values)), bias=constant(0))
 
+    @abstractmethod
     def graph(self, subset: int, similarity: Tensor) -> Tensor:
         """`G_k`, `(N, V, V)`, from the similarities, of the same shape."""
-        raise NotImplementedError
 
     def forward(self, maps: Tensor) -> Tensor:
         flat = maps.flatten(1, 2)  # (N, C * T, V)
