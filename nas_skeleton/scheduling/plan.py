@@ -8,26 +8,26 @@ from collections.abc import Iterable, Iterator, Sequence
 from nas_skeleton.errors import InputError
 from nas_skeleton.results.run import Arguments, Run
 from nas_skeleton.spaces import SearchSpace
-from nas_skeleton.strategies import STRATEGIES, Exhaustive, Random, Strategy
+from nas_skeleton.strategies import Exhaustive, Setting, Strategy, build_strategy
 from nas_skeleton.training.job import Job
 
 
-def build_strategy(arguments: Arguments, space: SearchSpace) -> Strategy:
-    """The strategy a run asks for; a random one draws with the run's first seed.
+def planned_strategy(arguments: Arguments, space: SearchSpace) -> Strategy:
+    """The strategy of a run whose trials can be planned; a random one draws with the first seed.
 
     Raises:
-        InputError: unknown strategy.
+        InputError: unknown strategy, or one that must hear results.
     """
     if arguments.archs is not None:
         return Exhaustive(arguments.archs)
-    if arguments.strategy == "random":
-        return Random(len(space), arguments.seeds[0])
-    if arguments.strategy == "exhaustive":
-        if arguments.one_per_class:
-            return Exhaustive(sorted(members[0] for members in space.functional_classes().values()))
-        return Exhaustive(range(len(space)))
-    known = ", ".join(STRATEGIES)
-    raise InputError(f"unknown --strategy {arguments.strategy!r}: known are {known}")
+    if arguments.strategy == "exhaustive" and arguments.one_per_class:
+        return Exhaustive(sorted(members[0] for members in space.functional_classes().values()))
+    strategy = build_strategy(arguments.strategy, Setting(space, arguments.seeds[0]))
+    if strategy.learns:
+        raise InputError(
+            f"--strategy {arguments.strategy} decides by results: it cannot be planned"
+        )
+    return strategy
 
 
 def planned_pairs(arguments: Arguments, space: SearchSpace) -> Iterator[tuple[int, int]]:
@@ -35,15 +35,15 @@ def planned_pairs(arguments: Arguments, space: SearchSpace) -> Iterator[tuple[in
 
     Per architecture all its seeds. Within a run they are as good as the keys of jobs, and quicker.
     """
-    strategy = build_strategy(arguments, space)
+    strategy = planned_strategy(arguments, space)
     proposed = 0
     while arguments.trials is None or proposed < arguments.trials:
-        arch = strategy.ask()
-        if arch is None:
+        trial = strategy.ask()
+        if trial is None:
             return
         proposed += 1
         for seed in arguments.seeds:
-            yield arch, seed
+            yield trial.arch_index, seed
 
 
 def planned_jobs(arguments: Arguments, space: SearchSpace) -> Iterator[Job]:

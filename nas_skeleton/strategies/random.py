@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from nas_skeleton.strategies.base import Strategy
+from nas_skeleton.strategies.base import Strategy, Trial
 
 
 class Random(Strategy):
@@ -13,8 +13,11 @@ class Random(Strategy):
     The first proposals do not depend on how many follow: a longer search continues a shorter one.
     """
 
+    learns = False
+
     def __init__(self, size: int, seed: int) -> None:
         self._order = iter(random.Random(f"random search {seed}").sample(range(size), size))
 
-    def ask(self) -> int | None:
-        return next(self._order, None)
+    def ask(self) -> Trial | None:
+        arch = next(self._order, None)
+        return None if arch is None else Trial(arch)
