@@ -207,7 +207,7 @@ def main(
         space=space,
         dataset=dataset,
         protocol=protocol,
-        cells=tuple(index for _ in range(cells) if (index := drawn.ask()) is not None),
+        cells=tuple(trial.arch_index for _ in range(cells) if (trial := drawn.ask())),
         engines=tuple(dict.fromkeys(("reference", *(engines or ENGINES)))),
         device=means.device,
         workers=means.workers,
