@@ -82,7 +82,7 @@ def test_show_tells_who_is_at_it_and_for_how_long(here, run, workdir):
         as_json = json.loads(here("runs", "show", run, "--json").stdout)
     finally:
         beat.close()
-    assert "3 done, 1 running, 0 paused, 0 diverged, 0 failed, 2 missing, those running and" in shown
+    assert "3 done, 1 running, 0 paused, 0 diverged, 0 failed, 2 missing, those running" in shown
     assert re.search(r"pace +[0-9.e+]+ trainings an hour, about \d+ s left\n", shown)
     assert re.search(
         rf"workers +{name}: last sign of life \d s ago, 2 done, shard 3/100, "

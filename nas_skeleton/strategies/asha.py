@@ -54,6 +54,7 @@ class Asha(Strategy):
     """
 
     def __init__(self, epochs: tuple[int, ...], architectures: int, seed: int) -> None:
+        self.looks = epochs[:-1]
         self._epochs = epochs
         self._rungs = {epoch: Rung() for epoch in epochs}
         self._new = Random(architectures, seed)

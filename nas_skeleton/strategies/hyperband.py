@@ -76,6 +76,7 @@ class Hyperband(Strategy):
     """
 
     def __init__(self, brackets: Sequence[Bracket], architectures: int, seed: int) -> None:
+        self.looks = tuple(sorted({epochs for bracket in brackets for _, epochs in bracket})[:-1])
         self._architectures = architectures
         self._rng = random.Random(f"hyperband {seed}")
         self._brackets = itertools.cycle(brackets)

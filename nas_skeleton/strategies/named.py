@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nas_skeleton.errors import InputError
-from nas_skeleton.spaces import CellSpace
 from nas_skeleton.strategies.asha import Asha
 from nas_skeleton.strategies.base import Setting, Strategy
 from nas_skeleton.strategies.exhaustive import Exhaustive
@@ -104,6 +103,8 @@ def build_strategy(name: str, setting: Setting) -> Strategy:
     Raises:
         InputError: there is none, or it cannot work in this setting.
     """
+    from nas_skeleton.spaces import CellSpace
+
     if name not in STRATEGIES:
         raise InputError(f"unknown --strategy {name!r}: known are {', '.join(STRATEGIES)}")
     if name in ON_CELLS and not isinstance(setting.space, CellSpace):
