@@ -60,6 +60,19 @@ def test_a_place_among_the_best_is_not_kept_by_who_was_promoted_too_early():
     assert strategy.ask().epochs == 1
 
 
+def test_the_highest_rung_is_promoted_from_first():
+    strategy = Asha((1, 3, 9), 15625, seed=4)
+    first = [strategy.ask() for _ in range(12)]
+    for trial in first[:9]:
+        strategy.tell(trial, Result(0.5))
+    for trial in [strategy.ask() for _ in range(3)]:
+        strategy.tell(trial, Result(0.5))
+    for trial in first[9:]:
+        strategy.tell(trial, Result(0.9))
+    # Now one of three on the second rung may go up, and three of the best four on the lowest.
+    assert [strategy.ask().epochs for _ in range(5)] == [9, 3, 3, 3, 1]
+
+
 def test_never_waits():
     strategy = Asha((1, 3), 15625, seed=2)
     trials = [strategy.ask() for _ in range(50)]

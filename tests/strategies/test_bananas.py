@@ -56,6 +56,22 @@ def test_it_prefers_candidates_that_have_what_the_told_cells_were_good_for():
     assert np.mean([share_of_convolutions(trial.arch_index) for trial in first]) > 0.65
 
 
+def test_it_samples_from_what_the_ensemble_disagrees_about(monkeypatch):
+    def sure_of_the_first_ten(targets, candidates):
+        predictions = np.tile([[0.2], [0.6]], len(candidates))  # 0.4 +- 0.2
+        predictions[:, :10] = 0.5
+        return predictions
+
+    strategy = Bananas(4)
+    tell(strategy, [strategy.ask() for _ in range(10)], share_of_convolutions)
+    monkeypatch.setattr(strategy, "_predictions", sure_of_the_first_ten)
+    best_first = np.argsort([-value for value in strategy._values], kind="stable")
+    sure = set(strategy._candidates(best_first)[:10].tolist())
+    proposed = {strategy.ask().arch_index for _ in range(10)}
+    # Of 90 with mean 0.4 and standard deviation 0.2, some 28 are drawn above 0.5.
+    assert len(proposed & sure) <= 2
+
+
 def test_no_cell_is_proposed_twice_and_it_ends_with_the_space():
     strategy = Bananas(2)
     strategy._known[20:] = True
