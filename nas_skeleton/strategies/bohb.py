@@ -41,24 +41,29 @@ class Bohb(Hyperband):
         self._generator = np.random.default_rng(list(f"bohb {seed}".encode()))
         self._values: dict[int, dict[int, float]] = defaultdict(dict)  # by epochs, then cell
         self._modelled = 0  # epochs of the highest rung with enough cells, if there is one
-        self._drawn: list[int] = []  # from its model, not proposed yet
+        self._model: GoodAndBad | None = None  # of that rung; None if it is to be made anew
+        self._drawn: list[int] = []  # from the model, not proposed yet
 
     def tell(self, trial: Trial, result: Result) -> None:
         super().tell(trial, result)
         assert trial.epochs is not None  # as it was asked for
         values = self._values[trial.epochs]
+        if values.get(trial.arch_index) == result.valid_top1:
+            return  # proposed once more, which teaches nothing
         values[trial.arch_index] = result.valid_top1
         if trial.epochs >= self._modelled and len(values) >= 2 * LEAST:
             self._modelled = trial.epochs
-            self._drawn = []
+            self._model, self._drawn = None, []
 
     def _draw(self) -> int:
         if not self._modelled:
-            return super()._draw()
-        if not self._drawn:
+            return self._uniform()
+        if self._model is None:
             values = self._values[self._modelled]
-            model = GoodAndBad(operations()[sorted(values, key=values.__getitem__, reverse=True)])
-            self._drawn = indices(model.sample(AHEAD, self._generator)).tolist()
+            best_first = sorted(values, key=values.__getitem__, reverse=True)
+            self._model = GoodAndBad(operations()[best_first])
+        if not self._drawn:
+            self._drawn = indices(self._model.sample(AHEAD, self._generator)).tolist()
         return self._drawn.pop()
 
 

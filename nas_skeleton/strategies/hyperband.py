@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from nas_skeleton.strategies.base import Result, Strategy, Trial
 from nas_skeleton.strategies.rungs import Bracket
 
-ATTEMPTS = 20  # to draw an architecture that a bracket does not have
+ATTEMPTS = 20  # to draw an architecture that a bracket does not have, before any other will do
 
 
 class Halving:
@@ -100,6 +100,9 @@ class Hyperband(Strategy):
 
     def _draw(self) -> int:
         """An architecture worth a try."""
+        return self._uniform()
+
+    def _uniform(self) -> int:
         return self._rng.randrange(self._architectures)
 
     def _new(self, members: set[int]) -> int:
@@ -108,4 +111,6 @@ class Hyperband(Strategy):
             arch = self._draw()
             if arch not in members:
                 return arch
-        return self._rng.choice([a for a in range(self._architectures) if a not in members])
+        while (arch := self._uniform()) in members:
+            pass
+        return arch

@@ -99,16 +99,24 @@ def test_trainings_that_all_fail_do_not_stop_it(name, search):
     assert sum(found.cost for found in asked) >= 20 - 1e-6
 
 
+def built_or_why_not(name, setting):
+    """The strategy and no message, or none and the message."""
+    try:
+        return build_strategy(name, setting), ""
+    except InputError as error:
+        return None, str(error)
+
+
 @every_strategy
 def test_it_searches_reference_models_or_says_why_not(name):
     space = load_any_space("models")
-    try:
-        strategy = build_strategy(name, Setting(space, seed=0, epochs=EPOCHS, trials=3))
-    except InputError as error:
-        assert f"--strategy {name}" in str(error)
-        assert "--space" in str(error)
+    setting = Setting(space, seed=0, epochs=EPOCHS, trials=3)
+    strategy, message = built_or_why_not(name, setting)
+    if strategy is None:
+        assert message.startswith(f"--strategy {name} ")
+        assert "--space" in message
         return
-    for _ in range(30):
+    for _ in range(40):
         trial = strategy.ask()
         if trial is None:
             break
@@ -118,13 +126,25 @@ def test_it_searches_reference_models_or_says_why_not(name):
 
 @every_strategy
 def test_it_works_with_whole_trainings_only_or_says_why_not(name):
-    try:
-        strategy = build_strategy(name, Setting(SPACE, seed=0, epochs=(30,), trials=3))
-    except InputError as error:
-        assert f"--strategy {name}" in str(error)
-        assert "epoch 30" in str(error)
-        return
-    assert strategy.ask().epochs in (None, 30)
+    strategy, message = built_or_why_not(name, Setting(SPACE, seed=0, epochs=(30,), trials=3))
+    if strategy is None:
+        assert message.startswith(f"--strategy {name} ")
+        assert "epoch 30" in message
+    else:
+        assert strategy.ask().epochs in (None, 30)
+
+
+@pytest.mark.parametrize("name", ["random", "successive-halving", "hyperband", "asha"])
+def test_strategies_that_know_no_edges_search_reference_models(name):
+    strategy, _ = built_or_why_not(name, Setting(load_any_space("models"), 0, epochs=EPOCHS))
+    assert strategy is not None
+
+
+@pytest.mark.parametrize("name", ["successive-halving", "hyperband", "asha", "bohb"])
+def test_strategies_that_stop_early_need_a_look_before_the_end(name):
+    strategy, message = built_or_why_not(name, Setting(SPACE, 0, epochs=(30,)))
+    assert strategy is None
+    assert "--recipe" in message
 
 
 @every_strategy
