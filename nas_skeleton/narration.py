@@ -58,28 +58,15 @@ def train_with_progress(
         InputError: as `Campaign.execute`.
     """
     expected = {job.key: seconds for job, seconds in zip(jobs, forecast.seconds, strict=True)}
-    finished = campaign.run.rows(["final_valid_top1", "arch_index"]).dropna()
-    best = max(finished.itertuples(index=False, name=None), default=None)
+    best = BestSoFar(campaign)
     total = sum(forecast.seconds)
     together = campaign.means.workers * forecast.side_by_side
     under_way = total * min(1.0, together / max(1, len(jobs))) / 2
     with closing(Progress("trainings", len(jobs), total, under_way)) as progress:
 
         def on_outcome(outcome: Outcome) -> None:
-            nonlocal best
-            arch = outcome.job.arch_index
-            if outcome.valid_top1 is not None and (best is None or outcome.valid_top1 > best[0]):
-                best = (outcome.valid_top1, arch)
-            note = (
-                f"best single training so far: #{best[1]}, valid {100 * best[0]:.1f} %"
-                if best
-                else ""
-            )
-            if outcome.fallback:
-                progress.say(f"#{arch} seed {outcome.job.seed} fell back from {outcome.fallback}")
-            if outcome.error:
-                progress.say(f"#{arch} seed {outcome.job.seed} {outcome.status}: {outcome.error}")
-            progress.advance(expected[outcome.job.key], note)
+            _say_mishaps(outcome, progress)
+            progress.advance(expected[outcome.job.key], best.note(outcome))
 
         campaign.execute(
             jobs,
@@ -89,3 +76,68 @@ def train_with_progress(
             side_by_side=forecast.side_by_side,
             forecast_s=expected,
         )
+
+
+def pursue_with_progress(campaign: Campaign, forecast: Forecast, signals: Signals) -> None:
+    """Train what the strategy of a campaign asks for, with a bar of the epochs of its budget.
+
+    Args:
+        campaign: of a strategy that decides by results.
+        forecast: seconds of every architecture of the space.
+        signals: ask to stop.
+
+    Raises:
+        StoppedEarly: on a signal.
+        InputError: as `Campaign.pursue`.
+    """
+    search, arguments = campaign.adaptive, campaign.run.arguments
+    assert search is not None
+    search.expect(forecast.seconds.__getitem__)
+    budget = (arguments.trials or len(campaign.space)) * len(arguments.seeds) * search.epochs
+    reached = {key: search.trained_epochs(key) for key in search.jobs}
+    left = max(1, budget - sum(reached.values()))
+    seconds = sum(forecast.seconds) / len(forecast.seconds) / search.epochs
+    best = BestSoFar(campaign)
+    with closing(Progress("epochs of the budget", left, seconds * left)) as progress:
+
+        def on_outcome(outcome: Outcome) -> None:
+            _say_mishaps(outcome, progress)
+            key = outcome.job.key
+            before, reached[key] = reached.get(key, 0), search.trained_epochs(key)
+            epochs = reached[key] - before
+            share = epochs / search.epochs
+            expected = share * forecast.seconds[outcome.job.arch_index]
+            progress.advance(expected, best.note(outcome), epochs)
+
+        campaign.pursue(signals, on_outcome, progress.say, side_by_side=forecast.side_by_side)
+        if arguments.trials and search.search.spent < arguments.trials - 1e-6:
+            progress.say(
+                f"strategy {arguments.strategy} has nothing new to propose: it used "
+                f"{search.search.spent:.1f} of {arguments.trials} trainings"
+            )
+
+
+class BestSoFar:
+    """The best validation accuracy of a whole training, from the store and as they end."""
+
+    def __init__(self, campaign: Campaign) -> None:
+        finished = campaign.run.rows(["final_valid_top1", "arch_index"]).dropna()
+        self._best = max(finished.itertuples(index=False, name=None), default=None)
+
+    def note(self, outcome: Outcome) -> str:
+        """What to say after this outcome; empty before the first."""
+        valid = outcome.valid_top1
+        if valid is not None and (self._best is None or valid > self._best[0]):
+            self._best = (valid, outcome.job.arch_index)
+        if self._best is None:
+            return ""
+        valid, arch = self._best
+        return f"best single training so far: #{arch}, valid {100 * valid:.1f} %"
+
+
+def _say_mishaps(outcome: Outcome, progress: Progress) -> None:
+    name = f"#{outcome.job.arch_index} seed {outcome.job.seed}"
+    if outcome.fallback:
+        progress.say(f"{name} fell back from {outcome.fallback}")
+    if outcome.error:
+        progress.say(f"{name} {outcome.status}: {outcome.error}")

@@ -90,9 +90,9 @@ class Progress:
         if self._bar is not None:
             self._bar.update(units)
 
-    def advance(self, expected: float = 1.0, note: str = "") -> None:
-        """One more unit is done, which was expected to take `expected`; `note` stands beside it."""
-        self.done += 1
+    def advance(self, expected: float = 1.0, note: str = "", units: int = 1) -> None:
+        """So many more units are done, expected to take `expected`; `note` stands beside them."""
+        self.done += units
         self.worked += expected
         elapsed = time.monotonic() - self._started
         reached = min(self.worked + self.under_way, self.expected)
@@ -100,8 +100,8 @@ class Progress:
         times = f"{duration(elapsed)} gone, about {duration(left)} left"
         if self._bar is not None:
             self._bar.set_postfix_str("  ".join(filter(None, (times, note))), refresh=False)
-            self._bar.update()
-        elif self.done == self.total or time.monotonic() - self._said >= between_lines(elapsed):
+            self._bar.update(units)
+        elif self.done >= self.total or time.monotonic() - self._said >= between_lines(elapsed):
             self._said = time.monotonic()
             text = f"{self.done}/{self.total} {self.what}, {times}"
             click.echo("; ".join(filter(None, (text, note))), err=True)

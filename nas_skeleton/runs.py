@@ -30,7 +30,7 @@ def main() -> None:
 
 @main.command("list")
 def list_() -> None:
-    """List all runs with the number of their trainings: finished, failed, missing."""
+    """List all runs with the number of their trainings: finished, paused, failed, missing."""
     from tabulate import tabulate
 
     from nas_skeleton.results.run import run_names
@@ -162,6 +162,8 @@ def _status_lines(status: Status, errors: dict[tuple[int, int], str]) -> list[st
 )
 def missing(run: str, as_json: bool, layout: str, shards: int | None) -> None:
     """List the trainings RUN still needs: architecture and seed, and why it failed if it did."""
+    from nas_skeleton.errors import InputError
+    from nas_skeleton.scheduling.adaptive import AdaptiveSearch, decides_by_results
     from nas_skeleton.scheduling.plan import missing_jobs, planned_jobs
 
     if layout == "plain" and shards is not None:
@@ -169,8 +171,16 @@ def missing(run: str, as_json: bool, layout: str, shards: int | None) -> None:
     if layout == "slurm" and as_json:
         raise click.UsageError("--json and --format slurm: give one of them")
     opened, space = _open(run)
-    plan = list(planned_jobs(opened.arguments, space))
-    jobs = missing_jobs(opened, plan)
+    if decides_by_results(opened.arguments):
+        if layout == "slurm":
+            raise InputError(
+                f"run {run!r}: strategy {opened.arguments.strategy!r} decides by results, which no "
+                "array of jobs can: let one job run the search command"
+            )
+        plan, jobs = [], AdaptiveSearch(opened, space).missing()
+    else:
+        plan = list(planned_jobs(opened.arguments, space))
+        jobs = missing_jobs(opened, plan)
     if layout == "slurm":
         click.echo(f"{len(jobs)} trainings missing", err=True)
         if jobs:
@@ -254,7 +264,7 @@ def _sbatch_options(
     return f"--array={tasks} --export=ALL,{SIZE}={count}"
 
 
-COUNTS = ("done", "diverged", "failed", "missing")
+COUNTS = ("done", "paused", "diverged", "failed", "missing")
 FAILURE = ("arch_index", "seed", "status", "error")  # columns that say what went wrong where
 WORKERS_SHOWN, FAILURES_SHOWN = 20, 5
 
@@ -269,15 +279,14 @@ def _open(name: str) -> tuple[Run, SearchSpace]:
 
 def _counts(run: Run, space: SearchSpace) -> dict[str, int]:
     """How many of the planned trainings have which status; failed ones count as missing too."""
-    from nas_skeleton.results.schema import FAILED
-    from nas_skeleton.scheduling.plan import planned_pairs
+    from nas_skeleton.results.schema import UNSETTLED
+    from nas_skeleton.scheduling.adaptive import missing_pairs
 
     rows = run.rows(["arch_index", "seed", "status"])
     counts = {what: int((rows["status"] == what).sum()) for what in COUNTS[:-1]}
-    settled = rows.loc[rows["status"] != FAILED, ["arch_index", "seed"]]
+    settled = rows.loc[~rows["status"].isin(UNSETTLED), ["arch_index", "seed"]]
     done = set(zip(settled["arch_index"].tolist(), settled["seed"].tolist(), strict=True))
-    left = sum(pair not in done for pair in planned_pairs(run.arguments, space))
-    return {**counts, "missing": left}
+    return {**counts, "missing": len(missing_pairs(run, space, done))}
 
 
 if __name__ == "__main__":

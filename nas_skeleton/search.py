@@ -13,6 +13,8 @@ from click.core import ParameterSource
 
 from nas_skeleton import cli
 from nas_skeleton.scheduling.shards import DEFAULT_SHARDS
+from nas_skeleton.strategies.named import STRATEGIES, learns
+from nas_skeleton.strategies.search import PARALLEL
 from nas_skeleton.training.engines import ENGINES
 
 if TYPE_CHECKING:
@@ -45,15 +47,29 @@ LARGEST_SEED = 2**63 - 1  # what the store's integers hold
 )
 @click.option(
     "--strategy",
-    type=click.Choice(["random", "exhaustive"]),
     default="random",
     show_default=True,
-    help="Which architectures: drawn at random, or all.",
+    metavar="NAME",
+    help="Which architectures: random ones, all (exhaustive), or what a search strategy asks for "
+    f"as results come in: {', '.join(name for name in STRATEGIES if learns(name))}.",
 )
 @click.option(
     "--trials",
     type=click.IntRange(1),
-    help=f"How many architectures.  [default: {DEFAULT_TRIALS} for random, all for exhaustive]",
+    help="How many architectures; of a strategy that trains some for fewer epochs or with fewer "
+    f"seeds, so many whole trainings' worth.  [default: {DEFAULT_TRIALS}, all for exhaustive]",
+)
+@click.option(
+    "--parallel",
+    type=click.IntRange(1),
+    help="For strategies that learn: how many proposals may be under way, unknown to each other. "
+    f"The number of workers changes nothing in a search, this does.  [default: {PARALLEL}]",
+)
+@click.option(
+    "--share-classes",
+    is_flag=True,
+    help="For strategies that learn: take architectures that compute the same function for one, "
+    "and train the one with the lowest index only.",
 )
 @click.option(
     "--one-per-class",
@@ -138,6 +154,8 @@ def main(
     seeds: str | None,
     strategy: str,
     trials: int | None,
+    parallel: int | None,
+    share_classes: bool,
     one_per_class: bool,
     recipe: str | None,
     protocol: str | None,
@@ -164,6 +182,13 @@ def main(
 
     if one_per_class and strategy != "exhaustive":
         raise click.UsageError("--one-per-class needs --strategy exhaustive")
+    if not learns(strategy) and (parallel is not None or share_classes):
+        raise click.UsageError("--parallel and --share-classes need a --strategy that learns")
+    if learns(strategy) and (executor == "slurm" or shard is not None):
+        raise click.UsageError(
+            f"--strategy {strategy} decides by results: it cannot be divided beforehand. Let one "
+            "job run this command, or several the same one: they share the work"
+        )
     training_seeds = parse_seeds(seed, seeds)
     if executor != "slurm" and (shards is not None or slurm):
         raise click.UsageError("--shards and --slurm need --executor slurm")
@@ -171,7 +196,7 @@ def main(
         raise click.UsageError("--executor slurm submits all shards: leave --shard out")
     slurm_parameters = _slurm_parameters(slurm) if executor == "slurm" else {}
     with Signals().handled() as signals:
-        from nas_skeleton.narration import Saying, train_with_progress
+        from nas_skeleton.narration import Saying, pursue_with_progress, train_with_progress
         from nas_skeleton.progress import open_dataset
         from nas_skeleton.results.leaderboard import format_leaderboard
         from nas_skeleton.scheduling.campaign import start_campaign
@@ -200,10 +225,12 @@ def main(
             protocol=protocol,
             strategy=strategy,
             seeds=training_seeds,
-            trials=trials or (DEFAULT_TRIALS if strategy == "random" else None),
+            trials=trials or (None if strategy == "exhaustive" else DEFAULT_TRIALS),
             one_per_class=one_per_class,
             name=run_name,
-            shard=None if executor == "slurm" else _own_shard(shard),
+            shard=None if executor == "slurm" or learns(strategy) else _own_shard(shard),
+            parallel=parallel,
+            share_classes=share_classes,
             modality=modality,
             keep_scores=keep_scores,
             watch=Saying(signals),
@@ -216,7 +243,10 @@ def main(
             return _submit(campaign, jobs, command, shards, slurm_parameters, dry_run)
         if jobs and not isinstance(search_space, Space):
             click.echo("measuring how long each model takes on this machine", err=True)
-        forecast = campaign.forecast(jobs, signals.check)
+        if campaign.adaptive is None:
+            forecast = campaign.forecast(jobs, signals.check)
+        else:
+            forecast = campaign.forecast_search(signals.check)
         signals.check()
         click.echo(_plan(campaign, jobs, forecast))
         if company := campaign.company():
@@ -226,7 +256,10 @@ def main(
         if dry_run:
             return cli.COMPLETE
         try:
-            train_with_progress(campaign, jobs, forecast, signals)
+            if campaign.adaptive is None:
+                train_with_progress(campaign, jobs, forecast, signals)
+            else:
+                pursue_with_progress(campaign, forecast, signals)
         finally:
             if campaign.shard is None:
                 click.echo(f"\n{format_leaderboard(campaign.leaderboard(), top)}\n")
@@ -341,15 +374,10 @@ def _plan(campaign: Campaign, jobs: list[Job], forecast: Forecast | None) -> str
         f"C={recipe.channels}, N={recipe.cells_per_stage}, " if isinstance(recipe, Recipe) else ""
     )
     split = campaign.dataset.split(arguments.protocol)
-    archs = len({job.arch_index for job in campaign.jobs})
     clips = ", ".join(f"{len(split[part])} {part}" for part in ("train", "valid", "test"))
     progress = f"{len(campaign.own_jobs) - len(jobs)} done, {len(jobs)} to do"
     begun = sum(campaign.run.checkpoint_path(job.key).exists() for job in jobs)
-    seeds = f"{len(arguments.seeds)} seed" + "s" * (len(arguments.seeds) > 1)
     progress += f" ({begun} of them begun)" * (begun > 0)
-    plan = (
-        f"{archs} architectures ({arguments.strategy}) x {seeds} = {len(campaign.jobs)} trainings"
-    )
     lines = [
         f"Space      {arguments.space}: {campaign.space.card.title}",
         f"Data       {arguments.dataset}, protocol {arguments.protocol}: {clips} clips"
@@ -357,18 +385,45 @@ def _plan(campaign: Campaign, jobs: list[Job], forecast: Forecast | None) -> str
         f"Recipe     {arguments.recipe} ({arguments.recipe_hash}): {recipe.epochs} epochs, "
         f"{size}{recipe.frames} frames, batch {recipe.batch_size}, "
         f"learning rate {recipe.peak_learning_rate:g}",
-        f"Plan       {plan}" + f", {progress}" * (campaign.shard is None),
+        f"Plan       {_what(campaign)}" + f", {progress}" * (campaign.shard is None),
     ]
     if campaign.shard is not None:
         own = f"{len(campaign.own_jobs)} of {len(campaign.jobs)} trainings"
         lines.append(f"Shard      {campaign.shard}: {own}, {progress}")
     if jobs and forecast is not None:
-        seconds = sum(forecast.seconds) / min(means.workers, len(jobs))
+        seconds = _seconds(campaign, jobs, forecast)
         where = f"{means.workers} {means.device} worker" + "s" * (means.workers > 1)
         where += f", engine {means.engine}"
         lines.append(f"Time       about {duration(seconds)} on {where} (from a short calibration)")
     lines.append(f"Results    {campaign.run.folder}")
     return "\n".join(lines)
+
+
+def _what(campaign: Campaign) -> str:
+    """What the plan consists of."""
+    arguments = campaign.run.arguments
+    seeds = f"{len(arguments.seeds)} seed" + "s" * (len(arguments.seeds) > 1)
+    if campaign.adaptive is not None:
+        return (
+            f"{arguments.strategy}, worth {arguments.trials} architectures x {seeds}, up to "
+            f"{arguments.parallel} proposals under way; asked for by now: {len(campaign.jobs)} "
+            "trainings"
+        )
+    archs = len({job.arch_index for job in campaign.jobs})
+    return (
+        f"{archs} architectures ({arguments.strategy}) x {seeds} = {len(campaign.jobs)} trainings"
+    )
+
+
+def _seconds(campaign: Campaign, jobs: list[Job], forecast: Forecast) -> float:
+    """How long what is left of the plan will take."""
+    search, arguments, workers = campaign.adaptive, campaign.run.arguments, campaign.means.workers
+    if search is None:
+        return sum(forecast.seconds) / min(workers, len(jobs))
+    budget = (arguments.trials or len(campaign.space)) * len(arguments.seeds)
+    done = sum(map(search.trained_epochs, search.jobs)) / search.epochs
+    mean = sum(forecast.seconds) / len(forecast.seconds)
+    return mean * max(0.0, budget - done) / min(workers, arguments.parallel * len(arguments.seeds))
 
 
 def _report_failures(campaign: Campaign) -> int:

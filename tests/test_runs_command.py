@@ -39,13 +39,13 @@ def test_list_without_runs_says_how_to_start(command):
 
 def test_list_counts(here, run):
     line = here("runs", "list").stdout.splitlines()[-1]
-    assert line.split() == [run, "3", "0", "0", "0"]
+    assert line.split() == [run, "3", "0", "0", "0", "0"]
 
 
 def test_show_says_what_was_asked_and_ranks(here, run):
     shown = here("runs", "show", run, "--top", "2").stdout
     assert "protocol       thesis" in shown
-    assert "trainings      3 done, 0 running, 0 diverged, 0 failed, 0 missing\n" in shown
+    assert "trainings      3 done, 0 running, 0 paused, 0 diverged, 0 failed, 0 missing\n" in shown
     assert " trainings an hour when it was last at work\n" in shown
     assert "Best 2 of 3 architectures by validation" in shown
 
@@ -56,6 +56,7 @@ def test_show_json_is_one_object_and_nothing_else(here, run):
     assert shown["trainings"] == {
         "done": 3,
         "running": 0,
+        "paused": 0,
         "diverged": 0,
         "failed": 0,
         "missing": 0,
@@ -81,7 +82,7 @@ def test_show_tells_who_is_at_it_and_for_how_long(here, run, workdir):
         as_json = json.loads(here("runs", "show", run, "--json").stdout)
     finally:
         beat.close()
-    assert "3 done, 1 running, 0 diverged, 0 failed, 2 missing, those running and" in shown
+    assert "3 done, 1 running, 0 paused, 0 diverged, 0 failed, 2 missing, those running" in shown
     assert re.search(r"pace +[0-9.e+]+ trainings an hour, about \d+ s left\n", shown)
     assert re.search(
         rf"workers +{name}: last sign of life \d s ago, 2 done, shard 3/100, "

@@ -118,7 +118,9 @@ def collect(
         sources=every[store.FILE].nunique(),
         trainings=len(own),
         copies=len(table) - len(own),
-        repeated=len(every) - len(own),
+        repeated=sum(
+            (rows["status"] != schema.PAUSED).sum() * sign for rows, sign in ((every, 1), (own, -1))
+        ),
         differing=_differing(every),
     )
 

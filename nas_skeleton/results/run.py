@@ -40,6 +40,8 @@ class Arguments:
     `trials` is the number of architectures (None: all there are); it and the list of seeds may grow
     from call to call, all else belongs to the run. `one_per_class` trains one architecture per
     functional class. `archs` lists the architectures of a run without strategy (`train`).
+    `parallel` proposals of a strategy that learns may be without a result that it knows, and with
+    `share_classes` it takes architectures of one functional class for the same.
     `modality` replaces the modalities of the space's card, joined by "+"; empty for the card's.
     `fingerprint` and `recipe_hash` are those of `training.job.Job`: they change when data, split or
     card do.
@@ -57,6 +59,8 @@ class Arguments:
     one_per_class: bool = False
     archs: list[int] | None = None
     modality: str = ""
+    parallel: int = 1
+    share_classes: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ class Run:
     def settled_keys(self) -> set[str]:
         """Keys of trainings that need not run again: finished, or known to diverge."""
         rows = self.rows(["key", "status"])
-        return set(rows.loc[rows["status"] != schema.FAILED, "key"])
+        return set(rows.loc[~rows["status"].isin(schema.UNSETTLED), "key"])
 
 
 def runs_folder() -> Path:
@@ -166,10 +170,13 @@ def open_run(name: str) -> Run:
     return Run(folder, arguments, _read_json(folder / "data.json", DataFacts))
 
 
-def plan_run(name: str, arguments: Arguments, data: DataFacts) -> Run:
+def plan_run(
+    name: str, arguments: Arguments, data: DataFacts, *, seeds_may_grow: bool = True
+) -> Run:
     """The run `name` with `arguments`; nothing is written before `Run.write`.
 
-    Where the run exists, all arguments must be the same, but for `trials` and further `seeds`.
+    Where the run exists, all arguments must be the same, but for `trials` and, if they may grow,
+    further `seeds`.
 
     Raises:
         InputError: the folder belongs to other arguments, or holds results without any.
@@ -178,7 +185,8 @@ def plan_run(name: str, arguments: Arguments, data: DataFacts) -> Run:
     folder = runs_folder() / name
     if (folder / "run.json").is_file():
         existing = open_run(name).arguments
-        seeds = existing.seeds if _share_beginning(existing, arguments) else arguments.seeds
+        may_grow = seeds_may_grow and _share_beginning(existing, arguments)
+        seeds = existing.seeds if may_grow else arguments.seeds
         wanted = replace(arguments, trials=existing.trials, seeds=seeds)
         # The modality first: it says more than the hash that changes with it.
         for field in sorted(asdict(wanted), key=lambda field: field != "modality"):

@@ -1,10 +1,11 @@
 """The columns of the table: one row per training.
 
 Accuracies are shares in [0, 1]; times, sizes and counts are in the unit the name says. MACs are
-multiply-accumulates of one clip (convolutions, graph sums and the classifier). `modality` is what
-the network saw of a clip, several joined by "+". `engine` names what
-trained a finished row, and what was asked for where there is no result; `fallback` says why a
-training left the engine it was meant for.
+multiply-accumulates of one clip (convolutions, graph sums and the classifier). `epochs` are those
+of the recipe, but for a paused training, which has been through so many. `modality` is what the
+network saw of a clip, several joined by "+". `engine` names what trained a finished row, and what
+was asked for where there is no result; `fallback` says why a training left the engine it was meant
+for.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 import nas_skeleton
 from nas_skeleton.spaces import Cost, SearchSpace
 from nas_skeleton.training.job import Job
-from nas_skeleton.training.result import SPLITS, Accuracy, EpochRecord, Measured
+from nas_skeleton.training.result import SPLITS, Accuracy, EpochRecord, Measured, Paused
 
 # 1: curves and predictions, not compressed, among the columns. 2: in a table of their own.
 # A further column, empty in older files, does not raise it.
@@ -27,7 +28,10 @@ SCHEMA = 2
 DONE = "done"
 DIVERGED = "diverged"  # the loss became infinite: a result, not repeated
 FAILED = "failed"  # a crash: tried again when the command is repeated
+PAUSED = "paused"  # trained for `epochs` of its epochs so far, as a search asked for
 COPIED = "copied"  # taken over from `source_index`, which computes the same function
+
+UNSETTLED = (FAILED, PAUSED)  # what goes on when it is asked for again
 
 METRICS = tuple(field.name for field in dataclasses.fields(Accuracy))
 ACCURACIES = tuple(
@@ -114,6 +118,18 @@ def measured_columns(measured: Measured) -> dict[str, Any]:
         "best_epoch": best.epoch if best else None,
         **_accuracy_columns("final", measured.final),
         **(_accuracy_columns("best", best) if best else {}),
+    }
+
+
+def paused_columns(paused: Paused) -> dict[str, Any]:
+    """The columns of a training that pauses: its accuracies so far are in its curve only."""
+    return {
+        "status": PAUSED,
+        "engine": paused.engine,
+        "fallback": paused.fallback or None,
+        "device": paused.device,
+        "epochs": paused.curve[-1].epoch,
+        "train_time_s": paused.train_time_s,
     }
 
 

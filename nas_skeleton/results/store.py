@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from nas_skeleton.errors import InputError
 from nas_skeleton.results import file
-from nas_skeleton.results.schema import COLUMNS, DONE, FAILED
+from nas_skeleton.results.schema import COLUMNS, DONE, FAILED, PAUSED
 
-_RANK = {DONE: 0, FAILED: 2}  # which of two rows with one key is kept; others are between
-_DECIDING = ("key", "status", "finished_at")
+_RANK = {DONE: 0, PAUSED: 2, FAILED: 3}  # which of two rows with one key is kept; others are 1
+_DECIDING = ("key", "status", "epochs", "finished_at")
 _NULLABLE = {"source_index", "best_epoch"}
 _TEXT = pd.Series(["text"]).dtype  # "str" since pandas 3
 FILE, ROW = "file", "row"  # where a row lies: name of the file, row id in it
@@ -146,8 +146,9 @@ def read_rows(
 ) -> pd.DataFrame:
     """All rows of all files in `folder`, one per training, sorted by architecture and seed.
 
-    Of several rows with one key a finished one is kept before a failed one, then the one that
-    finished first. A column that came to be after a file was written is empty in its rows.
+    Of several rows with one key a finished one is kept before a paused one before a failed one,
+    then the one that went further, then the one that finished first. A column that came to be after
+    a file was written is empty in its rows.
 
     Args:
         folder: where workers write; it need not exist.
@@ -177,12 +178,13 @@ def read_rows(
 
 
 def one_per_key(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of several rows with one key a finished one before a failed one, then the earliest.
+    """Of several rows with one key a finished one before a paused one before a failed one.
 
-    The order of the others does not change.
+    Then the one that went further, then the earliest. The order of the others does not change.
     """
     order = rows["status"].map(lambda status: _RANK.get(status, 1))
-    best = rows.assign(_order=order).sort_values(["_order", "finished_at"], kind="stable")
+    best = rows.assign(_order=order, _epochs=-rows["epochs"])
+    best = best.sort_values(["_order", "_epochs", "finished_at"], kind="stable")
     return rows.loc[best.drop_duplicates("key").index.sort_values()]
 
 

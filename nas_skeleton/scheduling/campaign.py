@@ -6,6 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,17 @@ from nas_skeleton.results import schema
 from nas_skeleton.results.leaderboard import Leaderboard, run_leaderboard
 from nas_skeleton.results.run import Arguments, Clips, DataFacts, Run, plan_run
 from nas_skeleton.results.store import ResultWriter
+from nas_skeleton.scheduling.adaptive import (
+    AdaptiveSearch,
+    decides_by_results,
+    strategy_of,
+)
 from nas_skeleton.scheduling.effort import efforts
-from nas_skeleton.scheduling.feed import Executor, Feed, Listener
+from nas_skeleton.scheduling.feed import Executor, Feed, Listener, Planned, Source
 from nas_skeleton.scheduling.lock import Locked, locked
 from nas_skeleton.scheduling.means import Means, check_precision
 from nas_skeleton.scheduling.outcome import ELSEWHERE, Outcome, Settled
-from nas_skeleton.scheduling.plan import in_groups, missing_jobs, planned_jobs
+from nas_skeleton.scheduling.plan import in_groups, job_of, missing_jobs, planned_jobs
 from nas_skeleton.scheduling.presence import (
     LEASE_S,
     Presence,
@@ -34,6 +40,7 @@ from nas_skeleton.scheduling.signals import Signals
 from nas_skeleton.scheduling.worker import Assignment, Worker, Workplace, row_of
 from nas_skeleton.skeletons.store import Dataset
 from nas_skeleton.spaces import ModelSpace, SearchSpace
+from nas_skeleton.strategies.search import PARALLEL
 from nas_skeleton.training.job import Job
 from nas_skeleton.training.result import EpochRecord
 
@@ -73,24 +80,50 @@ class Campaign:
         self.shard = shard
         self.keep_scores = keep_scores
         self.keep_weights = keep_weights
+        self._of_shard: list[Job] | None = None
 
     @cached_property
+    def adaptive(self) -> AdaptiveSearch | None:
+        """The search, if its strategy decides by results what is trained next.
+
+        Raises:
+            InputError: the strategy cannot work here.
+        """
+        if not decides_by_results(self.run.arguments):
+            return None
+        return AdaptiveSearch(self.run, self.space)
+
+    @property
     def jobs(self) -> list[Job]:
-        """All jobs that were asked for, in the order of training."""
+        """All jobs that were asked for, in the order of training; by a search: so far."""
+        return self._planned if self.adaptive is None else list(self.adaptive.jobs.values())
+
+    @cached_property
+    def _planned(self) -> list[Job]:
         return list(planned_jobs(self.run.arguments, self.space))
 
-    @cached_property
+    @property
     def own_jobs(self) -> list[Job]:
         """Those of them in this command's shard: a function of the plan, not of what is done."""
         if self.shard is None:
             return self.jobs
-        parts = shards_of(efforts(self.space, self.run, self.jobs), self.shard.count)
-        own = self.shard.index
-        return [job for job, part in zip(self.jobs, parts, strict=True) if part == own]
+        return self._in_shard(self.shard)
 
     def remaining(self) -> list[Job]:
-        """This command's jobs without a settled row; those that failed are among them."""
+        """This command's jobs without a settled row; those that failed are among them.
+
+        Of a search that decides by results: what it asks for by now.
+        """
+        if self.adaptive is not None:
+            return self.adaptive.missing()
         return missing_jobs(self.run, self.own_jobs)
+
+    def _in_shard(self, shard: Shard) -> list[Job]:
+        if self._of_shard is None:
+            parts = shards_of(efforts(self.space, self.run, self.jobs), shard.count)
+            pairs = zip(self.jobs, parts, strict=True)
+            self._of_shard = [job for job, part in pairs if part == shard.index]
+        return self._of_shard
 
     def company(self) -> str:
         """A line that says so if other commands are at the run at this moment, else empty."""
@@ -140,6 +173,13 @@ class Campaign:
         finally:
             torch.set_num_threads(threads)
 
+    def forecast_search(self, check: Callable[[], None] = lambda: None) -> Forecast:
+        """What every architecture of the space takes of one worker, in the order of indices."""
+        arguments = self.run.arguments
+        seed = arguments.seeds[0]
+        every = [job_of(arguments, arch, seed) for arch in range(len(self.space))]
+        return self.forecast(every, check)
+
     def execute(
         self,
         jobs: list[Job],
@@ -164,14 +204,51 @@ class Campaign:
             StoppedEarly: on a signal; finished trainings are stored, others have a checkpoint.
             InputError: the data changed, or the disk is full.
         """
-        self.write()
         together = side_by_side or self.means.side_by_side
         groups = in_groups(jobs, self.means.workers, together)
-        executor = self._executor(together, len(groups), on_remark)
+        self._feed(
+            Planned(groups), len(groups), together, forecast_s, signals, on_outcome, on_remark
+        )
+
+    def pursue(
+        self,
+        signals: Signals,
+        on_outcome: Callable[[Outcome], None],
+        on_remark: Callable[[str], None] = lambda _: None,
+        *,
+        side_by_side: int | None = None,
+    ) -> None:
+        """Train what the run's strategy asks for, result by result, until its budget is spent.
+
+        As `execute`, but for a strategy that decides by results; what its `adaptive` expects a
+        training to take tells which one hangs.
+        """
+        assert self.adaptive is not None
+        together = side_by_side or self.means.side_by_side
+        # Candidates side by side are for GPUs; what is under way is shared among all workers.
+        at_once = self.run.arguments.parallel * len(self.run.arguments.seeds)
+        self.adaptive.together = max(1, min(together, at_once // self.means.workers))
+        expected = self.adaptive.expected_s
+        self._feed(
+            self.adaptive, at_once, together, expected or None, signals, on_outcome, on_remark
+        )
+
+    def _feed(
+        self,
+        source: Source,
+        most_groups: int,
+        together: int,
+        forecast_s: Mapping[str, float] | None,
+        signals: Signals,
+        on_outcome: Callable[[Outcome], None],
+        on_remark: Callable[[str], None],
+    ) -> None:
+        self.write()
+        executor = self._executor(together, most_groups, on_remark)
         listener = Listener(self._recording(on_outcome), on_remark)
         settled = Settled(self.run).outcomes
         try:
-            Feed(executor, groups, signals, listener, settled, forecast_s).run()
+            Feed(executor, source, signals, listener, settled, forecast_s).run()
         finally:
             executor.close(at_once=signals.at_once)
         signals.check()
@@ -265,6 +342,7 @@ class Campaign:
             means.train,
             self.keep_scores,
             self.keep_weights,
+            self.adaptive.strategy.looks if self.adaptive else (),
         )
 
     def _executor(
@@ -313,6 +391,8 @@ def start_campaign(
     modality: str = "",
     keep_scores: bool = False,
     keep_weights: bool = False,
+    parallel: int | None = None,
+    share_classes: bool = False,
     watch: Watch | None = None,
     infer: bool = True,
 ) -> Campaign:
@@ -327,9 +407,10 @@ def start_campaign(
         means: workers, device, engine.
         recipe: None for the space's default.
         protocol: None for the data set's default.
-        strategy: "random" or "exhaustive"; not used when `archs` lists the architectures.
+        strategy: one of `strategies.STRATEGIES`; not used when `archs` lists the architectures.
         seeds: every architecture is trained with each; the first one steers the strategy.
-        trials: number of architectures, None for all.
+        trials: number of architectures, None for all; for a strategy that decides by results, its
+            budget in trainings of all epochs with all seeds.
         one_per_class: with "exhaustive", train one architecture per functional class.
         archs: the architectures themselves, instead of a strategy.
         name: of the folder under runs/; None names it after the arguments.
@@ -337,6 +418,10 @@ def start_campaign(
         modality: what the networks see instead of the card's modalities, several joined by "+".
         keep_scores: whether class scores of trainings that finish from now on are kept.
         keep_weights: whether their weights are, after the last epoch and the best on validation.
+        parallel: for a strategy that decides by results: how many of its proposals may be without
+            a result that it knows.
+        share_classes: for such a strategy: whether one architecture of a functional class stands
+            for all.
         watch: hears how it goes on where the space's A-links have yet to be inferred.
         infer: False refuses to infer them.
 
@@ -375,9 +460,25 @@ def start_campaign(
         one_per_class=one_per_class,
         archs=archs,
         modality=modality,
+        parallel=PARALLEL if parallel is None else parallel,
+        share_classes=share_classes,
     )
+    if decides_by_results(arguments):
+        if not len(dataset.split(protocol)["valid"]):
+            raise InputError(
+                f"--strategy {strategy} decides by validation clips, and protocol {protocol!r} of "
+                f"{dataset.name} has none: choose another --protocol"
+            )
+        strategy_of(arguments, space)  # what it cannot do is said before anything is written
+    else:
+        arguments = replace(arguments, parallel=1)
     data = data_facts(dataset, protocol, space)
-    run = plan_run(name or default_name(arguments, space), arguments, data)
+    run = plan_run(
+        name or default_name(arguments, space),
+        arguments,
+        data,
+        seeds_may_grow=not decides_by_results(arguments),
+    )
     return Campaign(
         run,
         space,
@@ -406,7 +507,8 @@ def data_facts(dataset: Dataset, protocol: str, space: SearchSpace) -> DataFacts
 def default_name(arguments: Arguments, space: SearchSpace) -> str:
     """A run's name from its arguments, without what may grow: trials, and seeds after the first."""
     if arguments.archs is None:
-        what = arguments.strategy + ("-one-per-class" if arguments.one_per_class else "")
+        what = arguments.strategy.replace("+", "p") + "-one-per-class" * arguments.one_per_class
+        what += "-shared-classes" * arguments.share_classes
     elif isinstance(space, ModelSpace):
         names = (space.arch_string(arch) for arch in arguments.archs)
         what = "train-" + "-".join(name.replace("+", "p") for name in names)
@@ -418,7 +520,8 @@ def default_name(arguments: Arguments, space: SearchSpace) -> str:
         arguments.protocol,
         arguments.recipe,
         what,
-        str(arguments.seeds[0]),
+        # The seeds are part of what a strategy hears: with another list it is another search.
+        "-".join(map(str, arguments.seeds[: None if decides_by_results(arguments) else 1])),
         *([arguments.modality] if arguments.modality else []),
     )
     return "_".join(re.sub(r"[^A-Za-z0-9_.-]", "-", part) for part in parts)

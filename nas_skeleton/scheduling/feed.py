@@ -58,6 +58,38 @@ class Heard:
     outcome: Outcome
 
 
+class Source(Protocol):
+    """Where groups of jobs come from."""
+
+    def next(self) -> Sequence[Job] | None:
+        """The next group; None if there is none now."""
+
+    def exhausted(self) -> bool:
+        """Whether there will be none any more."""
+
+    def hear(self, outcome: Outcome) -> None:
+        """Learn what became of a job, before anybody else does."""
+
+
+class Planned:
+    """Groups that are known from the beginning, in their order."""
+
+    def __init__(self, groups: Iterable[Sequence[Job]]) -> None:
+        self._groups = iter(groups)
+        self._exhausted = False
+
+    def next(self) -> Sequence[Job] | None:
+        group = next(self._groups, None)
+        self._exhausted = group is None
+        return group
+
+    def exhausted(self) -> bool:
+        return self._exhausted
+
+    def hear(self, outcome: Outcome) -> None:
+        """Nothing changes."""
+
+
 class Executor(Protocol):
     """Workers that train groups of jobs, each in a process of its own."""
 
@@ -112,7 +144,7 @@ class Feed:
 
     Args:
         executor: the workers.
-        groups: the jobs, in the order of training; taken one by one as workers get free.
+        source: the jobs in groups, which are taken one by one as workers get free.
         signals: asks to stop.
         listener: hears of every job as it ends, and of what a person should know.
         settled: the outcomes of those of some jobs that are in the store: what a worker finished
@@ -124,15 +156,14 @@ class Feed:
     def __init__(
         self,
         executor: Executor,
-        groups: Iterable[Sequence[Job]],
+        source: Source,
         signals: Signals,
         listener: Listener,
         settled: Callable[[Sequence[Job]], list[Outcome]],
         forecast_s: Mapping[str, float] | None = None,
     ) -> None:
         self._executor = executor
-        self._waiting = iter(groups)
-        self._exhausted = False  # whether all of them have been taken
+        self._source = source
         self._again: deque[_Group] = deque()
         self._running: dict[int, _Group] = {}
         self._elsewhere: dict[str, Job] = {}
@@ -186,12 +217,11 @@ class Feed:
     def _next(self) -> _Group | None:
         if self._again:
             return self._again.popleft()
-        if jobs := next(self._waiting, None):
+        if jobs := self._source.next():
             return _Group({job.key: job for job in jobs})
-        self._exhausted = True
         if not self._elsewhere or time.monotonic() < self._look_again:
             return None
-        if not self._running and not self._said_waiting:
+        if not self._running and not self._said_waiting and self._source.exhausted():
             self._said_waiting = True
             self._listener.remark(
                 f"nothing left to do but what other commands are at ({len(self._elsewhere)}): "
@@ -204,7 +234,7 @@ class Feed:
 
     def _nothing_left(self) -> bool:
         # Asked, not concluded from idle workers: it may take a while until the first one is free.
-        return self._exhausted and not self._again and not self._elsewhere
+        return self._source.exhausted() and not self._again and not self._elsewhere
 
     def _begin(self, group: _Group) -> None:
         if group.limit_s is not None and not self._stopping:
@@ -227,7 +257,11 @@ class Feed:
                 )
         else:
             self._deaths_in_a_row = 0
-            self._listener.outcome(outcome)
+            self._tell(outcome)
+
+    def _tell(self, outcome: Outcome) -> None:
+        self._source.hear(outcome)
+        self._listener.outcome(outcome)
 
     def _end(self, event: Ended) -> None:
         group = self._running.pop(event.group)
@@ -256,7 +290,7 @@ class Feed:
             else:
                 how = event.death or "the last one left it undone"
                 text = f"worker died {self._deaths[key]} times, {how}"
-                self._listener.outcome(Outcome(job, FAILED, error=text, unstored=True))
+                self._tell(Outcome(job, FAILED, error=text, unstored=True))
         if self._deaths_in_a_row >= HOPELESS:
             raise InputError(
                 f"{HOPELESS} workers died one after the other, the last one: {event.death}; "

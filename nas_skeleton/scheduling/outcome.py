@@ -43,19 +43,24 @@ class Outcome:
 class Settled:
     """Outcomes of the trainings of a run that need not run again: finished, or known to diverge.
 
-    Whoever stored them, on whatever computer; only what is new is read.
+    Or trained as far as a job asks for. Whoever stored them, on whatever computer; only what is new
+    is read.
     """
 
-    _COLUMNS = ("key", "status", "final_valid_top1", "train_time_s", "error", "fallback")
+    _COLUMNS = ("key", "status", "final_valid_top1", "train_time_s", "error", "fallback", "epochs")
 
     def __init__(self, run: Run) -> None:
         self._rows = NewRows(run.results_folder, self._COLUMNS)
         self._by_key: dict[str, tuple[str, float | None, float, str, str]] = {}
+        self._paused: dict[str, tuple[int, float]] = {}  # epochs and seconds so far
 
     def outcomes(self, jobs: Sequence[Job]) -> list[Outcome]:
         """The outcomes of those of `jobs` that are in the store by now."""
         for row in self._rows.read():
-            if row["status"] != schema.FAILED:
+            if row["status"] == schema.PAUSED:
+                so_far = (row["epochs"], row["train_time_s"])
+                self._paused[row["key"]] = max(so_far, self._paused.get(row["key"], so_far))
+            elif row["status"] != schema.FAILED:
                 self._by_key[row["key"]] = (
                     row["status"],
                     row["final_valid_top1"],
@@ -63,4 +68,12 @@ class Settled:
                     row["error"] or "",
                     row["fallback"] or "",
                 )
-        return [Outcome(job, *known) for job in jobs if (known := self._by_key.get(job.key))]
+        return [outcome for job in jobs if (outcome := self._outcome(job))]
+
+    def _outcome(self, job: Job) -> Outcome | None:
+        if known := self._by_key.get(job.key):
+            return Outcome(job, *known)
+        epochs, seconds = self._paused.get(job.key, (0, 0.0))
+        if job.until is not None and epochs >= job.until:
+            return Outcome(job, schema.PAUSED, train_time_s=seconds)
+        return None

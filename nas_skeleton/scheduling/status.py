@@ -12,8 +12,8 @@ import pandas as pd
 
 from nas_skeleton.results import schema
 from nas_skeleton.results.run import Run
+from nas_skeleton.scheduling.adaptive import missing_pairs
 from nas_skeleton.scheduling.effort import efforts_of
-from nas_skeleton.scheduling.plan import planned_pairs
 from nas_skeleton.scheduling.presence import Seen, look_around
 from nas_skeleton.spaces import SearchSpace
 
@@ -27,6 +27,7 @@ class Status:
 
     Attributes:
         done: trainings finished.
+        paused: trainings that a search had trained for a part of their epochs.
         diverged: trainings whose loss became infinite: a result, not repeated.
         failed: trainings that ended with an error; they count as missing too.
         missing: trainings without a result, running ones among them.
@@ -39,6 +40,7 @@ class Status:
     """
 
     done: int
+    paused: int
     diverged: int
     failed: int
     missing: int
@@ -49,7 +51,7 @@ class Status:
 
     def counts(self) -> dict[str, int]:
         """The numbers of trainings by what became of them."""
-        names = ("done", "running", "diverged", "failed", "missing")
+        names = ("done", "running", "paused", "diverged", "failed", "missing")
         return {name: getattr(self, name) for name in names}
 
     def as_json(self) -> dict[str, Any]:
@@ -76,9 +78,9 @@ def run_status(run: Run, space: SearchSpace, rows: pd.DataFrame, now: datetime.d
     """
     workers = list(look_around(run.folder))
     counts = rows["status"].value_counts()
-    ended = rows[rows["status"] != schema.FAILED]
+    ended = rows[~rows["status"].isin(schema.UNSETTLED)]
     settled = set(zip(ended["arch_index"].tolist(), ended["seed"].tolist(), strict=True))
-    missing = [pair for pair in planned_pairs(run.arguments, space) if pair not in settled]
+    missing = missing_pairs(run, space, settled)
     living = [seen.presence for seen in workers if seen.lives]
     running = {pair for presence in living for pair in presence.jobs}
     lately, window_s = _lately(ended, now if living else None)
@@ -88,6 +90,7 @@ def run_status(run: Run, space: SearchSpace, rows: pd.DataFrame, now: datetime.d
         left_s = _effort(run, space, (arch for arch, _ in missing)) / pace
     return Status(
         done=int(counts.get(schema.DONE, 0)),
+        paused=int(counts.get(schema.PAUSED, 0)),
         diverged=int(counts.get(schema.DIVERGED, 0)),
         failed=int(counts.get(schema.FAILED, 0)),
         missing=len(missing),

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from nas_skeleton.skeletons.store import Dataset
     from nas_skeleton.spaces import Cost, SearchSpace
     from nas_skeleton.training.engines import EngineName
-    from nas_skeleton.training.result import EpochRecord, Measured
+    from nas_skeleton.training.result import EpochRecord, Measured, Paused
     from nas_skeleton.training.task import Task
 
 
-Train = Callable[..., Iterator[tuple[Job, "Measured | Exception"]]]
+Train = Callable[..., Iterator[tuple[Job, "Measured | Paused | Exception"]]]
 """What trains a group of jobs: `training.train.train_jobs`, or what stands in for it."""
 
 
@@ -42,6 +42,7 @@ class Assignment:
     """What all jobs of a command have in common; `side_by_side` of them at most make a group.
 
     `shard` is for people who look at the workers of a run; empty if the command has all of it.
+    `looks` are epochs after which trainings are evaluated, besides those of the recipe.
     `train` is None for `training.train.train_jobs`. `keep_scores`: whether class scores of finished
     trainings are kept; `keep_weights`: whether weights are.
     """
@@ -55,6 +56,7 @@ class Assignment:
     train: Train | None = None
     keep_scores: bool = False
     keep_weights: bool = False
+    looks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -243,6 +245,7 @@ class Worker:
 
         place = self._opened()
         epochs = place.space.card.recipe(place.run.arguments.recipe).epochs
+        epochs = max(job.until or epochs for job in left.values())
         pairs = [(job.arch_index, job.seed) for job in left.values()]
         self._beat.say_now(jobs=pairs, epoch=0, epochs=epochs)
 
@@ -258,7 +261,7 @@ class Worker:
                 engine=self.assignment.engine,
                 checkpoint_path=lambda job: place.run.checkpoint_path(job.key),
                 checkpoint_every_s=self.assignment.checkpoint_every_s,
-                **self._keeping(place.run),
+                **self._further(place.run),
                 should_stop=should_stop,
                 on_epoch=hear,
             ):
@@ -270,21 +273,30 @@ class Worker:
             for job in left.values():
                 yield Outcome(job, STOPPED)
 
-    def _keeping(self, run: Run) -> dict[str, Any]:
-        """What `train_jobs` is told of weights: nothing, where none are kept."""
-        if not self.assignment.keep_weights:
-            return {}
-        return {"weights_path": lambda job, which: run.weights_path(job.key, which)}
+    def _further(self, run: Run) -> dict[str, Any]:
+        """What `train_jobs` is told of weights to keep and epochs to look at, if there are any."""
+        further: dict[str, Any] = {}
+        if self.assignment.keep_weights:
+            further["weights_path"] = lambda job, which: run.weights_path(job.key, which)
+        if self.assignment.looks:
+            further["looks"] = self.assignment.looks
+        return further
 
-    def _store(self, job: Job, result: Measured | Exception) -> Outcome:
+    def _store(self, job: Job, result: Measured | Paused | Exception) -> Outcome:
         """Store what became of a job, unless somebody took it over meanwhile."""
         if not self._claims.held(job.key):
             return Outcome(job, ELSEWHERE)
+        from nas_skeleton.training.result import Paused
+
         place = self._opened()
         outcome = _outcome(job, result)
         row = row_of(outcome, place.run, place.space, place.task.layout, self.assignment.engine)
         if isinstance(result, Exception):
             self._writer.append(row)
+        elif isinstance(result, Paused):
+            paused = {**row, **schema.paused_columns(result)}
+            self._writer.append(paused, schema.curve_json(result.curve))
+            return outcome  # its checkpoint stays
         else:
             if self.assignment.keep_scores:
                 write_scores(place.run.scores_path(job.key), result.scores)
@@ -314,9 +326,10 @@ class Worker:
         return self._place
 
 
-def _outcome(job: Job, result: Measured | Exception) -> Outcome:
+def _outcome(job: Job, result: Measured | Paused | Exception) -> Outcome:
     """What to tell the parent of a training that ended, finished or not."""
     from nas_skeleton.training.loop import Diverged
+    from nas_skeleton.training.result import Paused
 
     if isinstance(result, Diverged):
         return Outcome(job, schema.DIVERGED, error=str(result))
@@ -324,6 +337,10 @@ def _outcome(job: Job, result: Measured | Exception) -> Outcome:
         where = traceback.extract_tb(result.__traceback__)[-1]
         text = f"{type(result).__name__}: {result} ({Path(where.filename).name}:{where.lineno})"
         return Outcome(job, schema.FAILED, error=" ".join(text.split()))
+    if isinstance(result, Paused):
+        return Outcome(
+            job, schema.PAUSED, train_time_s=result.train_time_s, fallback=result.fallback
+        )
     valid = result.final.accuracy.get("valid")
     return Outcome(
         job,

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from nas_skeleton.spaces import SearchSpace
+if TYPE_CHECKING:
+    from nas_skeleton.spaces import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,11 @@ class Strategy(ABC):
     Attributes:
         learns: whether what it is told changes what it proposes. The trials of one that does not
             can be planned beforehand, and divided among machines.
+        looks: after which epochs, before the last, its trials look at a training.
     """
 
     learns: bool = True
+    looks: tuple[int, ...] = ()
 
     @abstractmethod
     def ask(self) -> Trial | None:

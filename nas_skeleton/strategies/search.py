@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from nas_skeleton.errors import InputError
 from nas_skeleton.strategies.base import Result, Setting, Strategy, Trial
 
+PARALLEL = 8  # proposals under way, where nothing else is asked for
 CONVERGED = 1000  # proposals in a row that ask for nothing new: there will be none
 
 
@@ -93,17 +94,23 @@ class Search:
                 self._wants_to_hear = False
             if self._free_in_a_row >= CONVERGED or self._budget_is_spent():
                 self._over = True
-                return None
+                break
             trial = self._strategy.ask()
             if trial is not None:
                 return self._take(trial)
             self._wants_to_hear = True
             self._over = not self._untold
+        self._tell_the_rest()
         return None
 
     def finish(self, asked: Asked, result: Result) -> None:
-        """Say what became of a proposal; the strategy hears of it when its turn comes."""
+        """Say what became of a proposal; the strategy hears of it when its turn comes.
+
+        When there is nothing more to propose, it hears of the rest as it comes.
+        """
         self._results[asked.number] = result
+        if self._over:
+            self._tell_the_rest()
 
     def _take(self, trial: Trial) -> Asked:
         arch = self._stands_for(trial.arch_index) if self._stands_for else trial.arch_index
@@ -123,6 +130,10 @@ class Search:
         self._asked += 1
         self._untold.append(asked)
         return asked
+
+    def _tell_the_rest(self) -> None:
+        while self._tell():
+            pass
 
     def _tell(self) -> bool:
         """Tell the strategy the oldest result it does not know, if it is there."""

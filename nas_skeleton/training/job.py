@@ -15,6 +15,9 @@ class Job:
     `recipe_hash` all that the card says about input, stem, macro skeleton and recipe
     (`SpaceCard.recipe_hash`). The names of space, data set and recipe are part of the key too,
     because tables are kept by name.
+
+    `until` is no part of the identity: after how many epochs the training pauses, to be continued
+    from its checkpoint by a job that goes further; None trains to the end.
     """
 
     space: str
@@ -25,6 +28,7 @@ class Job:
     recipe: str
     recipe_hash: str
     seed: int
+    until: int | None = None
 
     @property
     def key(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -70,6 +70,8 @@ class Loop:
         members: in the candidates' order.
         task: clips, labels and splits.
         recipe: epochs, batch size, learning rate and how often to evaluate.
+        until: epochs to train now, None for the recipe's; the learning rate is that of the whole.
+        looks: epochs after which to evaluate, besides those of the recipe.
         save: called with a member's index and state when a checkpoint is due.
         save_every_s: seconds between two checkpoints.
         should_stop: asked after every batch; True saves and raises `Stopped`.
@@ -83,6 +85,8 @@ class Loop:
         task: Task,
         recipe: TrainingRecipe,
         *,
+        until: int | None = None,
+        looks: Collection[int] = (),
         save: Callable[[int, State], None] | None = None,
         save_every_s: float = 20.0,
         should_stop: Callable[[], bool] = lambda: False,
@@ -92,6 +96,8 @@ class Loop:
         self.members = members
         self.task = task
         self.recipe = recipe
+        self.until = recipe.epochs if until is None else until
+        self.looks = {*looks, self.until}
         self.save = save
         self.save_every_s = save_every_s
         self.should_stop = should_stop
@@ -99,7 +105,9 @@ class Loop:
         self._checked = 0.0
 
     def run(self) -> None:
-        """Train to the last epoch; what came of it is in the members.
+        """Train to the last epoch asked for; what came of it is in the members.
+
+        Where that is not the recipe's last, the states are saved.
 
         Raises:
             Stopped: `should_stop` said so; the next run goes on with the next batch.
@@ -109,7 +117,7 @@ class Loop:
         sums = [member.progress.loss_sum for member in self.members]
         self.candidates.loss_sums.copy_(torch.tensor(sums, dtype=torch.float64))
         first = self.members[0].progress
-        while first.epoch < self.recipe.epochs and not all(m.diverged for m in self.members):
+        while first.epoch < self.until and not all(m.diverged for m in self.members):
             rate = learning_rate(self.recipe, first.epoch)
             self.candidates.set_learning_rate(rate)
             batches = self._batches(first.epoch, clips)
@@ -121,6 +129,8 @@ class Loop:
                     member.progress.step += 1
                 self._save_or_stop()
             self._finish_epoch(rate, clips)
+        if self.save and self.until < self.recipe.epochs:
+            self._save(self.save)
         self._clock()
 
     def _batches(self, epoch: int, clips: int) -> Sequence[Tensor]:
@@ -140,7 +150,7 @@ class Loop:
                 member.diverged = f"loss is {loss} in epoch {progress.epoch}"
         epoch = self.members[0].progress.epoch
         last = epoch == self.recipe.epochs
-        if epoch % self.recipe.evaluate_every and not last:
+        if epoch % self.recipe.evaluate_every and not last and epoch not in self.looks:
             return
         scores = {
             split: scores_of_clips(self.candidates, self.task, ids)
@@ -172,14 +182,17 @@ class Loop:
         stop = self.should_stop()
         due = time.perf_counter() - self._checked >= self.save_every_s
         if self.save and (stop or due):
-            sums = self.candidates.loss_sums.tolist()
-            self._clock()
-            for index, (member, loss_sum) in enumerate(zip(self.members, sums, strict=True)):
-                member.progress.loss_sum = loss_sum
-                if not member.diverged:
-                    self.save(index, self.candidates.state(index))
+            self._save(self.save)
         if stop:
             raise Stopped
+
+    def _save(self, save: Callable[[int, State], None]) -> None:
+        sums = self.candidates.loss_sums.tolist()
+        self._clock()
+        for index, (member, loss_sum) in enumerate(zip(self.members, sums, strict=True)):
+            member.progress.loss_sum = loss_sum
+            if not member.diverged:
+                save(index, self.candidates.state(index))
 
 
 def learning_rate(recipe: TrainingRecipe, epoch: int) -> float:

@@ -35,6 +35,22 @@ class EpochRecord:
 
 
 @dataclass(frozen=True)
+class Paused:
+    """A training that was to pause, and did; its checkpoint goes on.
+
+    `curve` is as of `Measured`, its last record being of the epoch it paused after; `train_time_s`
+    are the seconds so far.
+    """
+
+    curve: list[EpochRecord]
+    train_time_s: float
+    engine: str
+    fallback: str
+    device: str
+    precision: str
+
+
+@dataclass(frozen=True)
 class Measured:
     """A finished training.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +28,7 @@ from nas_skeleton.training.job import Job
 from nas_skeleton.training.latency import latency
 from nas_skeleton.training.loop import Diverged, Loop, Member, Progress, Stopped
 from nas_skeleton.training.memory import PeakMemory, is_out_of_memory
-from nas_skeleton.training.result import Accuracy, EpochRecord, Measured, best_on_valid
+from nas_skeleton.training.result import Accuracy, EpochRecord, Measured, Paused, best_on_valid
 from nas_skeleton.training.task import Task
 
 Which = Literal["last", "best"]
@@ -47,7 +47,8 @@ def train_jobs(
     should_stop: Callable[[], bool] = lambda: False,
     on_epoch: Callable[[Job, EpochRecord], None] = lambda _, __: None,
     weights_path: Callable[[Job, Which], Path] | None = None,
-) -> Iterator[tuple[Job, Measured | Exception]]:
+    looks: Collection[int] = (),
+) -> Iterator[tuple[Job, Measured | Paused | Exception]]:
     """Train `jobs`, all of one recipe, to the end, each from its checkpoint if it has one.
 
     `task` lies on the device to train on; its precision is the precision of the training. Runs with
@@ -57,13 +58,17 @@ def train_jobs(
     not finite is trained again by the plain network, alone, before it counts as diverged. Both are
     said in `Measured.fallback`.
 
+    A job with `until` pauses there, with a checkpoint, which there must be a path for; `looks` are
+    epochs after which every training is evaluated, besides those that its recipe names. Neither
+    changes what a training comes to.
+
     Where there is a `weights_path`, weights are written there after the last epoch ("last"), and
     after every evaluated epoch that is the best so far on validation clips ("best"):
     `read_weights` reads them.
 
     Yields:
-        Each job as it ends, with what was measured or the exception that ended it: `loop.Diverged`
-        or an error.
+        Each job as it ends, with what was measured, `Paused` if it is to go on another time, or the
+        exception that ended it: `loop.Diverged` or an error.
 
     Raises:
         Stopped: `should_stop` said so; what is not finished has its checkpoint.
@@ -82,6 +87,7 @@ def train_jobs(
             should_stop,
             on_epoch,
             weights_path,
+            looks,
         )
         trainings = [group.begin(job, space.architecture(job.arch_index)) for job in jobs]
         for equals in _equally_far(trainings, engine):
@@ -91,7 +97,7 @@ def train_jobs(
 
 
 def train_job(job: Job, space: SearchSpace, task: Task, **options: Any) -> Measured:
-    """Train one job as `train_jobs` does.
+    """Train one job as `train_jobs` does, to the end.
 
     Raises:
         Stopped: as `train_jobs`.
@@ -100,6 +106,7 @@ def train_job(job: Job, space: SearchSpace, task: Task, **options: Any) -> Measu
     [(_, outcome)] = train_jobs([job], space, task, **options)
     if isinstance(outcome, Exception):
         raise outcome
+    assert isinstance(outcome, Measured)
     return outcome
 
 
@@ -138,10 +145,11 @@ class _Training:
 
 def _equally_far(trainings: Sequence[_Training], engine: EngineName) -> list[list[_Training]]:
     """The trainings in groups that have done the same number of steps and go on alike."""
-    groups: dict[tuple[int, int, EngineName], list[_Training]] = {}
+    groups: dict[tuple[int, int, int | None, EngineName], list[_Training]] = {}
     for training in trainings:
         progress = training.progress
-        place = (progress.epoch, progress.step, training.engine(engine))
+        until = training.job.until
+        place = (progress.epoch, progress.step, until, training.engine(engine))
         groups.setdefault(place, []).append(training)
     return list(groups.values())
 
@@ -156,6 +164,7 @@ class _Group:
     should_stop: Callable[[], bool]
     on_epoch: Callable[[Job, EpochRecord], None]
     weights_path: Callable[[Job, Which], Path] | None
+    looks: Collection[int]
 
     def begin(self, job: Job, arch: Architecture) -> _Training:
         """The job as its checkpoint left it, or at its beginning."""
@@ -174,8 +183,8 @@ class _Group:
 
     def train(
         self, trainings: Sequence[_Training], engine: EngineName
-    ) -> Iterator[tuple[Job, Measured | Exception]]:
-        """Train to the end what is equally far, together if the engine can."""
+    ) -> Iterator[tuple[Job, Measured | Paused | Exception]]:
+        """Train as far as they go what is equally far, together if the engine can."""
         error: Exception
         try:
             finished = self._train(trainings, engine)
@@ -189,7 +198,7 @@ class _Group:
         else:
             diverged: list[_Training] = []
             for training, outcome in zip(trainings, finished, strict=True):
-                if isinstance(outcome, Measured):
+                if not isinstance(outcome, Diverged):
                     yield training.job, outcome
                 elif engine == "reference":
                     yield training.job, Diverged(_reasons(training, engine, outcome))
@@ -225,7 +234,7 @@ class _Group:
 
     def _train(
         self, trainings: Sequence[_Training], engine: EngineName
-    ) -> list[Measured | Diverged]:
+    ) -> list[Measured | Paused | Diverged]:
         """Train together on `engine`; `trainings` stay as they were."""
         task = self.problem.task
         peak = PeakMemory(task.device)
@@ -255,6 +264,8 @@ class _Group:
             members,
             task,
             self.problem.recipe,
+            until=trainings[0].job.until,
+            looks=self.looks,
             save=save if self.checkpoint_path else None,
             save_every_s=self.checkpoint_every_s,
             should_stop=self.should_stop,
@@ -263,6 +274,8 @@ class _Group:
         return [
             Diverged(member.diverged)
             if member.diverged
+            else self._paused(member)
+            if member.progress.epoch < self.problem.recipe.epochs
             else self._measured(training.arch, member, peak.read())
             for training, member in zip(trainings, members, strict=True)
         ]
@@ -281,6 +294,17 @@ class _Group:
         state = {"epoch": record.epoch, "weights": candidates.state(member).weights}
         for which in kinds:
             checkpoint.save(self.weights_path(job, which), job.key, state)
+
+    def _paused(self, member: Member) -> Paused:
+        progress = member.progress
+        return Paused(
+            curve=progress.curve,
+            train_time_s=progress.train_time_s,
+            engine="+".join(progress.engines),
+            fallback=progress.fallback,
+            device=device_name(self.problem.task.device),
+            precision=self._precision(),
+        )
 
     def _measured(self, arch: Architecture, member: Member, peak_memory_bytes: int) -> Measured:
         progress = member.progress

@@ -22,6 +22,7 @@ from nas_skeleton.scheduling.feed import (
     Feed,
     Heard,
     Listener,
+    Planned,
 )
 from nas_skeleton.scheduling.outcome import ELSEWHERE, STOPPED, Outcome
 from nas_skeleton.scheduling.signals import Signals
@@ -105,7 +106,7 @@ def feed(clock):
         heard, remarks = [], []
         Feed(
             executor,
-            [[Job(n) for n in group] for group in groups],
+            Planned([Job(n) for n in group] for group in groups),
             signals or Signals(),
             Listener(heard.append, remarks.append),
             lambda jobs: [o for o in settled if o.job in jobs],
@@ -155,7 +156,7 @@ def test_groups_are_taken_one_by_one_as_workers_get_free(clock):
         return workers.end(oldest(workers))
 
     workers = Workers(1, step)
-    Feed(workers, groups(), Signals(), Listener(lambda _: None), lambda _: []).run()
+    Feed(workers, Planned(groups()), Signals(), Listener(lambda _: None), lambda _: []).run()
     assert workers.handed_out == [[0], [1], [2], [3]]
 
 

@@ -12,7 +12,7 @@ from nas_skeleton.errors import InputError, StoppedEarly
 from nas_skeleton.results import schema
 from nas_skeleton.scheduling import feed, local
 from nas_skeleton.scheduling.campaign import start_campaign
-from nas_skeleton.scheduling.feed import Ended, Feed, Listener
+from nas_skeleton.scheduling.feed import Ended, Feed, Listener, Planned
 from nas_skeleton.scheduling.local import LocalExecutor
 from nas_skeleton.scheduling.means import Means
 from nas_skeleton.scheduling.outcome import ELSEWHERE, STOPPED, Outcome
@@ -180,7 +180,7 @@ def test_a_gpu_that_fails_again_and_again_is_left_alone(workdir, monkeypatch):
     executor._gpus = ["bad", "good"]  # trained on the CPU all the same
     groups = [[job] for job in campaign.jobs]
     try:
-        Feed(executor, groups, Signals(), Listener(outcomes.append), lambda _: []).run()
+        Feed(executor, Planned(groups), Signals(), Listener(outcomes.append), lambda _: []).run()
     finally:
         executor.close(at_once=False)
     assert [outcome.status for outcome in outcomes] == [schema.DONE] * 6
@@ -198,7 +198,7 @@ def test_a_last_gpu_that_fails_ends_the_command(workdir, monkeypatch):
     groups = [[job] for job in campaign.jobs]
     try:
         with pytest.raises(InputError, match=r"GPU bad failed 2 times .*ECC error.*CUDA_VISIBLE"):
-            Feed(executor, groups, Signals(), Listener(lambda _: None), lambda _: []).run()
+            Feed(executor, Planned(groups), Signals(), Listener(lambda _: None), lambda _: []).run()
     finally:
         executor.close(at_once=False)
 

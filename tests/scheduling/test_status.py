@@ -73,6 +73,7 @@ def test_a_run_that_has_not_begun(campaign):
     assert found.counts() == {
         "done": 0,
         "running": 0,
+        "paused": 0,
         "diverged": 0,
         "failed": 0,
         "missing": 40,
@@ -96,6 +97,7 @@ def test_running_is_what_living_workers_are_at_and_is_not_done(campaign, at_work
     assert found.counts() == {
         "done": 1,
         "running": 1,
+        "paused": 0,
         "diverged": 1,
         "failed": 1,
         "missing": 38,
