@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from nas_skeleton import cli
 from nas_skeleton.scheduling.shards import DEFAULT_SHARDS
-from nas_skeleton.strategies.named import STRATEGIES, learns
+from nas_skeleton.strategies.named import FROM_NNI, STRATEGIES, learns
 from nas_skeleton.strategies.search import PARALLEL
 from nas_skeleton.training.engines import ENGINES
 
@@ -51,7 +51,8 @@ LARGEST_SEED = 2**63 - 1  # what the store's integers hold
     show_default=True,
     metavar="NAME",
     help="Which architectures: random ones, all (exhaustive), or what a search strategy asks for "
-    f"as results come in: {', '.join(name for name in STRATEGIES if learns(name))}.",
+    f"as results come in: {', '.join(name for name in STRATEGIES if learns(name))}; and NNI's own: "
+    f"{', '.join(sorted(FROM_NNI))}.",
 )
 @click.option(
     "--trials",

@@ -35,6 +35,10 @@ ROOMS: dict[str, tuple[set[str], bool]] = {
     "strategies": ({"spaces"}, False),
     "results": ({"spaces", "skeletons", "training"}, False),
     "scheduling": ({"spaces", "skeletons", "training", "strategies", "results"}, True),
+    "adapters": (
+        {"spaces", "skeletons", "network", "training", "strategies", "results", "scheduling"},
+        True,
+    ),
     "analysis": ({"spaces", "results"}, False),
     "benchmarks": (
         {"spaces", "skeletons", "network", "training", "results", "scheduling"},

@@ -85,6 +85,8 @@ STRATEGIES: dict[str, Callable[[Setting], Strategy]] = {
     "asha": _asha,
     "bohb": _bohb,
 }
+# NNI's own, in `nni_exploration`: for real trainings, not for thousands of proposals.
+FROM_NNI = {"nni-evolution", "nni-tpe", "nni-rl"}
 PLANNED = {"random", "exhaustive"}  # what does not learn
 ON_CELLS = {
     "regularized-evolution",
@@ -105,9 +107,10 @@ def build_strategy(name: str, setting: Setting) -> Strategy:
     """
     from nas_skeleton.spaces import CellSpace
 
-    if name not in STRATEGIES:
-        raise InputError(f"unknown --strategy {name!r}: known are {', '.join(STRATEGIES)}")
-    if name in ON_CELLS and not isinstance(setting.space, CellSpace):
+    if name not in STRATEGIES and name not in FROM_NNI:
+        known = ", ".join([*STRATEGIES, *sorted(FROM_NNI)])
+        raise InputError(f"unknown --strategy {name!r}: known are {known}")
+    if name in ON_CELLS | FROM_NNI and not isinstance(setting.space, CellSpace):
         raise InputError(
             f"--strategy {name} works on the edges of cells, and space {setting.space.name!r} has "
             "reference models: choose another --space, or --strategy random"
@@ -118,6 +121,10 @@ def build_strategy(name: str, setting: Setting) -> Strategy:
             f"epoch {setting.epochs[0]}, their last: choose a --recipe with a smaller "
             "evaluate_every, or another --strategy"
         )
+    if name in FROM_NNI:
+        from nas_skeleton.strategies.nni_exploration import nni_strategy
+
+        return nni_strategy(name, setting)
     return STRATEGIES[name](setting)
 
 

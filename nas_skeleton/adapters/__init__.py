@@ -1,0 +1,1 @@
+"""Other programs that drive this one: their spaces, their experiments, their trials."""

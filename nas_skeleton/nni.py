@@ -1,0 +1,211 @@
+"""`python -m nas_skeleton.nni`: the trainings of a search as the trials of an NNI experiment.
+
+Thin: it reads options, plans the run as `search` does, and lets `adapters.nni_experiment` work.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from nas_skeleton import cli
+from nas_skeleton.search import DEFAULT_TRIALS, parse_seeds
+from nas_skeleton.training.engines import ENGINES
+
+if TYPE_CHECKING:
+    from nas_skeleton.adapters.nni_experiment import PackExperiment
+    from nas_skeleton.scheduling.campaign import Campaign
+    from nas_skeleton.scheduling.means import Device, EngineChoice
+    from nas_skeleton.scheduling.signals import Signals
+    from nas_skeleton.training.job import Job
+
+DEFAULT_PACK = 8
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--space", default="nb201", show_default=True, help="Card in search_spaces/.")
+@click.option("--dataset", default="utdmhad", show_default=True, help="Card in datasets/.")
+@click.option("--seed", type=click.IntRange(0), help="One seed; short for --seeds SEED.")
+@click.option("--seeds", help="Training seeds, such as 777,888,999.  [default: 777]")
+@click.option(
+    "--strategy",
+    type=click.Choice(["random", "exhaustive"]),
+    default="random",
+    show_default=True,
+    help="Which architectures: drawn at random, or all. NNI's own strategies search with "
+    "`search --strategy nni-evolution`, nni-rl or nni-tpe.",
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(1),
+    help=f"How many architectures.  [default: {DEFAULT_TRIALS}, all for exhaustive]",
+)
+@click.option(
+    "--pack",
+    type=click.IntRange(1),
+    default=DEFAULT_PACK,
+    show_default=True,
+    help="How many trainings make one trial of NNI's. A trial costs NNI seconds, and about 40,000 "
+    "are more than it survives.",
+)
+@click.option(
+    "--concurrency",
+    default="auto",
+    show_default=True,
+    help="Trials at a time; auto: a core each, or one on a GPU.",
+)
+@click.option("--recipe", help="Recipe in the space's card.  [default: the card's default_recipe]")
+@click.option(
+    "--protocol", help="Protocol in the data set's card.  [default: its default_protocol]"
+)
+@cli.modality_option
+@click.option("--run", "run_name", help="Name under runs/.  [default: as `search` names it]")
+@cli.device_option
+@click.option("--engine", type=click.Choice(["auto", *ENGINES]), default="auto", show_default=True)
+@click.option(
+    "--web-ui",
+    is_flag=True,
+    help="Show NNI's pages while it runs. They have no password: whoever can reach them, which is "
+    "everybody with an account on this machine, can start programs as you.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    help="Where NNI's manager listens, on the loopback address only.  [default: any free one]",
+)
+@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="Rows to print.")
+def main(
+    space: str,
+    dataset: str,
+    seed: int | None,
+    seeds: str | None,
+    strategy: Literal["random", "exhaustive"],
+    trials: int | None,
+    pack: int,
+    concurrency: str,
+    recipe: str | None,
+    protocol: str | None,
+    modality: str,
+    run_name: str | None,
+    device: Device,
+    engine: EngineChoice,
+    web_ui: bool,
+    port: int | None,
+    top: int,
+) -> int:
+    """Train architectures as the trials of an NNI experiment on this machine.
+
+    It is the run that `search` with the same options makes: what one has trained the other does not
+    train again. Run the same command again to continue; Ctrl-C saves everything and stops NNI too.
+    """
+    from nas_skeleton.scheduling.signals import Signals
+
+    training_seeds = parse_seeds(seed, seeds)
+    with Signals().handled() as signals:
+        from nas_skeleton.narration import Saying
+        from nas_skeleton.progress import open_dataset
+        from nas_skeleton.results.leaderboard import format_leaderboard
+        from nas_skeleton.scheduling.campaign import start_campaign
+        from nas_skeleton.scheduling.means import choose_means
+        from nas_skeleton.spaces import load_space
+
+        search_space = load_space(space, modality)
+        means = choose_means(device, concurrency, engine)
+        if means.remark:
+            click.echo(means.remark, err=True)
+        campaign = start_campaign(
+            search_space,
+            open_dataset(dataset),
+            means,
+            recipe=recipe,
+            protocol=protocol,
+            strategy=strategy,
+            seeds=training_seeds,
+            trials=trials or (None if strategy == "exhaustive" else DEFAULT_TRIALS),
+            name=run_name,
+            modality=modality,
+            watch=Saying(signals),
+        )
+        jobs = campaign.remaining()
+        click.echo(
+            f"{len(campaign.jobs)} trainings, {len(campaign.jobs) - len(jobs)} done; in packs of "
+            f"{pack} to NNI, {means.workers} at a time; results in {campaign.run.folder}"
+        )
+        if company := campaign.company():
+            click.echo(company, err=True)
+        if jobs:
+            _train(campaign, jobs, signals, pack=pack, port=port, web_ui=web_ui)
+    click.echo(f"\n{format_leaderboard(campaign.leaderboard(), top)}\n")
+    if left := campaign.remaining():
+        click.echo(
+            f"{len(left)} trainings failed or were left undone: `python -m nas_skeleton.runs show "
+            f"{campaign.run.name}` says which; the same command tries them again",
+            err=True,
+        )
+        return cli.SOME_FAILED
+    return cli.COMPLETE
+
+
+def _train(
+    campaign: Campaign,
+    jobs: list[Job],
+    signals: Signals,
+    *,
+    pack: int,
+    port: int | None,
+    web_ui: bool,
+) -> None:
+    """Have NNI train `jobs`, with a bar.
+
+    Raises:
+        StoppedEarly: on a signal.
+        InputError: NNI is not there, or ended.
+    """
+    from nas_skeleton.adapters.nni_experiment import PackExperiment
+    from nas_skeleton.progress import Progress
+    from nas_skeleton.scheduling.outcome import Settled
+    from nas_skeleton.scheduling.worker import Assignment
+
+    campaign.write()
+    means, run = campaign.means, campaign.run
+    assignment = Assignment(
+        run.name, means.engine, means.side_by_side, means.device, means.checkpoint_every_s
+    )
+    packs = [jobs[first : first + pack] for first in range(0, len(jobs), pack)]
+    experiment = PackExperiment(
+        run.folder / "nni",
+        assignment,
+        packs,
+        concurrency=means.workers,
+        port=port,
+        web_ui=web_ui,
+    )
+    settled, done = Settled(run), 0
+    with closing(Progress("trainings", len(jobs), float(len(jobs)))) as progress, experiment:
+        if web_ui:
+            progress.say(_warning(experiment))
+
+        def look() -> None:
+            nonlocal done
+            now = len(settled.outcomes(jobs))
+            if now > done:
+                progress.advance(float(now - done), units=now - done)
+                done = now
+
+        experiment.wait(signals, look)
+        look()
+
+
+def _warning(experiment: PackExperiment) -> str:
+    return (
+        f"WARNING: NNI's pages are at {experiment.address} while this command runs, WITHOUT A "
+        "PASSWORD: everybody with an account on this machine can read them and start programs as "
+        "you. From elsewhere: ssh -L "
+        f"{experiment.port}:127.0.0.1:{experiment.port} and this machine's name"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)
