@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 DEFAULT_TRIALS = 24
 WHO_TRAINS = {"executor", "shard", "shards", "slurm", "dry_run"}  # no matter of a task of an array
+OF_REPLAYS = {"table", "strategy", "trials", "seed", "seeds", "parallel", "top"}  # beside --on
 LARGEST_SEED = 2**63 - 1  # what the store's integers hold
 
 
@@ -58,6 +59,13 @@ LARGEST_SEED = 2**63 - 1  # what the store's integers hold
     type=click.IntRange(1),
     help="How many architectures; of a strategy that trains some for fewer epochs or with fewer "
     f"seeds, so many whole trainings' worth.  [default: {DEFAULT_TRIALS}, all for exhaustive]",
+)
+@click.option(
+    "--on",
+    "table",
+    metavar="TABLE",
+    help="Train nothing: search on the finished trainings of all architectures, by a simulated "
+    "clock. A run, a table.parquet of `runs collect`, or NATS-Bench's CSV.",
 )
 @click.option(
     "--parallel",
@@ -154,6 +162,7 @@ def main(
     seeds: str | None,
     strategy: str,
     trials: int | None,
+    table: str | None,
     parallel: int | None,
     share_classes: bool,
     one_per_class: bool,
@@ -180,6 +189,8 @@ def main(
     """
     from nas_skeleton.scheduling.signals import Signals
 
+    if table is not None:
+        return _replay(context, table, strategy, trials, parse_seeds(seed, seeds), parallel, top)
     if one_per_class and strategy != "exhaustive":
         raise click.UsageError("--one-per-class needs --strategy exhaustive")
     if not learns(strategy) and (parallel is not None or share_classes):
@@ -270,6 +281,35 @@ def main(
         f"python -m nas_skeleton.runs collect {campaign.run.name}"
     )
     return _report_failures(campaign)
+
+
+def _replay(
+    context: click.Context,
+    table: str,
+    strategy: str,
+    trials: int | None,
+    seeds: list[int],
+    parallel: int | None,
+    top: int,
+) -> int:
+    """`--on`: search on a finished table."""
+    from nas_skeleton.replaying import replay_search
+
+    for option in context.command.params:
+        assert option.name is not None
+        given = context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
+        if given and option.name not in OF_REPLAYS:
+            raise click.UsageError(f"{option.opts[0]} is for trainings, and --on trains nothing")
+    if len(seeds) > 1:
+        raise click.UsageError("--on searches once, with one --seed; `compare strategies` repeats")
+    return replay_search(
+        table,
+        strategy,
+        trials=trials or (None if strategy == "exhaustive" else DEFAULT_TRIALS),
+        seed=seeds[0],
+        parallel=parallel,
+        as_many=top,
+    )
 
 
 def parse_seeds(seed: int | None, seeds: str | None) -> list[int]:

@@ -35,7 +35,7 @@ ROOMS: dict[str, tuple[set[str], bool]] = {
     "strategies": ({"spaces"}, False),
     "results": ({"spaces", "skeletons", "training"}, False),
     "scheduling": ({"spaces", "skeletons", "training", "strategies", "results"}, True),
-    "analysis": ({"spaces", "results"}, False),
+    "analysis": ({"spaces", "results", "strategies"}, False),
     "benchmarks": (
         {"spaces", "skeletons", "network", "training", "results", "scheduling"},
         True,

@@ -85,6 +85,10 @@ STRATEGIES: dict[str, Callable[[Setting], Strategy]] = {
     "asha": _asha,
     "bohb": _bohb,
 }
+QUICK = (  # what takes milliseconds of its own for a whole search
+    *("random", "regularized-evolution", "regularized-evolution-nats", "local-search"),
+    *("reinforce", "bananas", "successive-halving", "hyperband", "asha", "bohb"),
+)
 PLANNED = {"random", "exhaustive"}  # what does not learn
 ON_CELLS = {
     "regularized-evolution",
