@@ -113,9 +113,9 @@ def replays(
         InputError: as `replay`.
     """
     table = table.without_test()
-    found: dict[str, list[Trace | None]] = {name: [None] * repeats for name in strategies}
     for name in strategies:  # mistakes, before processes are started
         build_strategy(name, _setting(table, terms, 0, 1))
+    found: dict[str, list[Trace | None]] = {name: [None] * repeats for name in strategies}
     chunks = [
         (name, range(start, min(start + CHUNK, repeats)))
         for start in range(0, repeats, CHUNK)
