@@ -6,6 +6,7 @@ Thin: it reads options, prints the plan, lets `scheduling` work, and prints what
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -13,7 +14,7 @@ from click.core import ParameterSource
 
 from nas_skeleton import cli
 from nas_skeleton.scheduling.shards import DEFAULT_SHARDS
-from nas_skeleton.strategies.named import STRATEGIES, learns
+from nas_skeleton.strategies.named import STRATEGIES, has_study, learns
 from nas_skeleton.strategies.search import PARALLEL
 from nas_skeleton.training.engines import ENGINES
 
@@ -78,6 +79,13 @@ LARGEST_SEED = 2**63 - 1  # what the store's integers hold
     is_flag=True,
     help="For strategies that learn: take architectures that compute the same function for one, "
     "and train the one with the lowest index only.",
+)
+@click.option(
+    "--export-study",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="For strategies of Optuna: write the study to this SQLite file at the end, for "
+    "optuna-dashboard sqlite:///FILE.",
 )
 @click.option(
     "--one-per-class",
@@ -165,6 +173,7 @@ def main(
     table: str | None,
     parallel: int | None,
     share_classes: bool,
+    export_study: Path | None,
     one_per_class: bool,
     recipe: str | None,
     protocol: str | None,
@@ -200,6 +209,8 @@ def main(
             f"--strategy {strategy} decides by results: it cannot be divided beforehand. Let one "
             "job run this command, or several the same one: they share the work"
         )
+    if export_study is not None and not has_study(strategy):
+        raise click.UsageError("--export-study needs a --strategy of Optuna, such as tpe or nsga2")
     training_seeds = parse_seeds(seed, seeds)
     if executor != "slurm" and (shards is not None or slurm):
         raise click.UsageError("--shards and --slurm need --executor slurm")
@@ -272,6 +283,8 @@ def main(
             else:
                 pursue_with_progress(campaign, forecast, signals)
         finally:
+            if export_study is not None:
+                click.echo(_exported(campaign, export_study), err=True)
             if campaign.shard is None:
                 click.echo(f"\n{format_leaderboard(campaign.leaderboard(), top)}\n")
             else:
@@ -327,6 +340,15 @@ def parse_seeds(seed: int | None, seeds: str | None) -> list[int]:
     if len(set(numbers)) < len(parts) or max(numbers) > LARGEST_SEED:
         raise click.UsageError(f"--seeds {seeds!r}: give different whole numbers: 777,888,999")
     return numbers
+
+
+def _exported(campaign: Campaign, path: Path) -> str:
+    """Write the study of a search; what to say of it."""
+    from nas_skeleton.strategies.optuna_search import export_study
+
+    assert campaign.adaptive is not None
+    trials = export_study(campaign.adaptive.strategy, path, campaign.run.name)
+    return f"study of {trials} proposals in {path}: optuna-dashboard sqlite:///{path}"
 
 
 def _share(campaign: Campaign) -> str:

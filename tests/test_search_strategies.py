@@ -49,6 +49,7 @@ def test_successive_halving_pauses_most_and_finishes_few(here):
         (("--strategy", "bogus"), "unknown --strategy 'bogus': known are random, exhaustive"),
         (("--parallel", "3"), "--parallel and --share-classes need a --strategy that learns"),
         (("--strategy", "reinforce", "--shard", "0/2"), "cannot be divided beforehand"),
+        (("--strategy", "bananas", "--export-study", "x.db"), "needs a --strategy of Optuna"),
         (("--strategy", "reinforce", "--space", "models"), "reinforce"),
     ],
 )
@@ -57,3 +58,17 @@ def test_a_mistake_is_one_line(here, options, message):
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_study_of_optuna_is_exported(here, workdir):
+    options = ("--strategy", "tpe", "--trials", "3", "--export-study", "study.db")
+    done = here(*EVOLUTION[:-4], *options, "--workers", "1", "--run", "mine")
+    assert done.returncode == 0, done.stderr
+    assert "optuna-dashboard sqlite:///study.db" in done.stderr
+    optuna = pytest.importorskip("optuna")
+    study = optuna.load_study(study_name="mine", storage=f"sqlite:///{workdir}/study.db")
+    assert len(study.trials) == 3
+    rows = open_run("mine").rows(["arch_index", "final_valid_top1"])
+    assert {trial.user_attrs["arch_index"]: trial.value for trial in study.trials} == dict(
+        rows.itertuples(index=False, name=None)
+    )
