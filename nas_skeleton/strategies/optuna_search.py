@@ -22,6 +22,7 @@ from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.pruners import BasePruner, NopPruner, WilcoxonPruner
 from optuna.samplers import BaseSampler
 from optuna.storages import InMemoryStorage, RDBStorage
+from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from nas_skeleton.errors import InputError
@@ -105,8 +106,14 @@ class OptunaSearch(Strategy):
         return Trial(_arch(suggested))
 
     def tell(self, trial: Trial, result: Result) -> None:
+        suggested = self._untold.popleft()
+        cost = result.macs if self._against == "macs" else result.latency_ms
+        failed = self._against is not None and cost is None and result.valid_top1 == 0
         with quiet():
-            self.study.tell(self._untold.popleft(), self._values(trial, result))
+            if failed:  # nobody knows what it costs
+                self.study.tell(suggested, state=TrialState.FAIL)
+            else:
+                self.study.tell(suggested, self._values(trial, result))
 
     def _suggest(self) -> optuna.Trial | None:
         """A new trial of the study; None if it has proposed all architectures."""
