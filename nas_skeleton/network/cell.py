@@ -37,11 +37,16 @@ class ConvNorm(nn.Module):
 
 
 class Bias(nn.Module):
-    """What ReLU-Conv-BN makes of a zero map: the bias of its batch norm, one value a channel."""
+    """What ReLU-Conv-BN makes of a zero map: the bias of its batch norm, one value a channel.
 
-    def __init__(self, norm: nn.Module) -> None:
+    `norm` has that bias where it is shared with a convolution.
+    """
+
+    def __init__(self, channels: int, norm: nn.Module | None = None) -> None:
         super().__init__()
-        self.norm = norm
+        self.norm = norm or nn.Module()
+        if norm is None:
+            self.norm.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, maps: Tensor) -> Tensor:
         bias = self.norm.bias
@@ -86,9 +91,7 @@ class LeanCell(nn.Module):
             if role is Role.DEAD:
                 continue
             if role is Role.BIAS:
-                norm = nn.Module()
-                norm.bias = nn.Parameter(torch.zeros(channels))
-                module = Bias(norm)
+                module = Bias(channels)
             elif name in CONVOLUTIONS:
                 module = ConvNorm(operations.convolution(name, channels))
             else:

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from nas_skeleton.network.initialise import derive_seed
 from nas_skeleton.oneshot.relaxation import (
+    certainty,
     derived_cell,
     gumbel_noise,
     hard_sample,
@@ -65,18 +66,22 @@ class Method(ABC):
     def scores(self, clips: Tensor, step: int) -> Tensor:
         """What the weights learn by in `step` of the epoch: class scores `(N, classes)`."""
 
-    def learn(self, clips: Tensor, labels: Tensor, step: int) -> None:
+    def learn(self, clips: Tensor, labels: Tensor, step: int) -> None:  # noqa: B027 (few do)
         """One step of the alphas, if there are any."""
 
     def derived(self) -> Cell | None:
         """The cell that the method has come to, if it comes to one by itself."""
         return None
 
+    def certainty(self) -> float | None:
+        """Mean probability of that cell's operations, from 0.2 to 1."""
+        return None
+
     def state(self) -> dict[str, Any]:
         """What the next step needs of those before, beside weights."""
         return {}
 
-    def load(self, state: dict[str, Any]) -> None:
+    def load(self, state: dict[str, Any]) -> None:  # noqa: B027 (likewise)
         """Go on from what `state` returned."""
 
 
@@ -125,6 +130,9 @@ class _Relaxed(Method):
 
     def derived(self) -> Cell:
         return derived_cell(self.alphas)
+
+    def certainty(self) -> float:
+        return certainty(self.alphas)
 
     def state(self) -> dict[str, Any]:
         return {"alphas": self.alphas.detach(), "adam": self.optimizer.state_dict()}

@@ -8,7 +8,6 @@ alternative, statistics of the validation batch, would let a clip's class depend
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,7 @@ from nas_skeleton.network.classifier import Classifier
 from nas_skeleton.network.initialise import derive_seed
 from nas_skeleton.oneshot.supernet import Supernet
 from nas_skeleton.oneshot.train import one_thread
-from nas_skeleton.spaces.cell import CONV_3X3, EDGES, Cell
+from nas_skeleton.spaces.cell import Cell
 from nas_skeleton.training.candidates import Problem
 from nas_skeleton.training.engines.precision import Arithmetic
 from nas_skeleton.training.loop import clips_per_epoch, epoch_order, measure
@@ -71,15 +70,9 @@ class Ranker:
             scores = torch.cat([self._scores(network, clips) for clips in batches])
             return measure(scores, task.labels_of("valid")).top1
 
-    def accuracies(self, cells: Iterable[tuple[int, Cell]]) -> Iterator[tuple[int, float]]:
-        """Of each (index, cell) the index and the accuracy, one after the other."""
-        for index, cell in cells:
-            yield index, self.accuracy(cell)
-
-    def seconds_per_cell(self) -> float:
-        """What a costly cell takes on this machine."""
-        cell = Cell((CONV_3X3,) * len(EDGES))
-        self.accuracy(cell)
+    def seconds_per_cell(self, cell: Cell) -> float:
+        """What `cell` takes on this machine."""
+        self.accuracy(cell)  # the first time, PyTorch prepares
         started = time.perf_counter()
         self.accuracy(cell)
         return time.perf_counter() - started

@@ -57,4 +57,4 @@ def derived_cell(alphas: Tensor) -> Cell:
 
 def certainty(alphas: Tensor) -> float:
     """Mean probability of the likeliest operations: from 0.2, nothing is decided, to 1."""
-    return float(alphas.softmax(dim=1).amax(dim=1).mean())
+    return alphas.detach().softmax(dim=1).amax(dim=1).mean().item()

@@ -41,7 +41,9 @@ class SharedCell(nn.Module):
             self.add_module(edge_name(source, target), nn.ModuleDict(convolutions))
             free = {"skip_connect": self.skip, "avg_pool_3x3": self.pool}
             self._modules_of.append({**convolutions, **free})
-            self._biases_of.append({name: Bias(conv.norm) for name, conv in convolutions.items()})
+            self._biases_of.append(
+                {name: Bias(channels, conv.norm) for name, conv in convolutions.items()}
+            )
 
     def forward(self, maps: Tensor, cell: Cell, scales: Tensor | None = None) -> Tensor:
         """The output of `cell`; `scales` `(edges,)` multiplies what each edge contributes."""
@@ -116,21 +118,20 @@ class Supernet(nn.Module):
     def inherited(self, cell: Cell) -> dict[str, Tensor]:
         """The weights of a cell, by the names of its candidate network; dead edges included."""
         chosen = {edge_name(source, target): name for source, target, name in cell.named_edges()}
-        weights = {}
+        weights: dict[str, Tensor] = {}
         for name, parameter in self.network.named_parameters():
             parts = name.split(".")
-            # "blocks.3.edge_0_1.nor_conv_3x3.conv.weight": the candidate knows no "nor_conv_3x3".
-            if len(parts) > 3 and parts[2] in chosen:
-                if parts.pop(3) != chosen[parts[2]]:
-                    continue
-            weights[".".join(parts)] = parameter
+            operation = chosen.get(parts[2]) if len(parts) > 3 else None
+            # "blocks.3.edge_0_1.nor_conv_3x3.conv.weight": a candidate knows no "nor_conv_3x3".
+            if operation is None or parts.pop(3) == operation:
+                weights[".".join(parts)] = parameter
         return weights
 
 
 def build_supernet(
     card: SpaceCard, recipe: Recipe, *, classes: int, layout: Layout, in_channels: int
 ) -> Supernet:
-    """The supernet without particular weights; arguments as of `network.build.candidate_network`"""
+    """The supernet without particular weights; for arguments see `network.build`."""
     network = candidate_network(
         card,
         recipe,

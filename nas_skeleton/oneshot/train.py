@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from nas_skeleton.errors import InputError
 from nas_skeleton.network.initialise import derive_seed, initialise
 from nas_skeleton.oneshot.methods import MethodName, method_of
-from nas_skeleton.oneshot.supernet import build_supernet
+from nas_skeleton.oneshot.supernet import Supernet, build_supernet
 from nas_skeleton.spaces.card import SpaceCard
 from nas_skeleton.spaces.cell import Cell
 from nas_skeleton.spaces.recipe import Recipe
@@ -133,16 +134,15 @@ class Training:
                 if path:
                     checkpoint.save(path, self.key, self.state())
 
-            while not self.finished:
+            while self.progress.epoch < self.recipe.epochs:
                 for _ in self._epoch():
                     stop = should_stop()
                     if stop or time.perf_counter() - clock >= save_every_s:
                         save()
                     if stop:
                         raise Stopped
-                if self.finished:
-                    save()
                 on_epoch(self)
+            save()
 
     def resume(self, path: Path) -> None:
         """Go on from the checkpoint of this very training, if there is one."""
@@ -245,6 +245,19 @@ def seconds_per_epoch(problem: Problem, method: MethodName) -> float:
         return (time.perf_counter() - started) / timed * training.steps
 
 
+def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
+    """The recipe, made longer or shorter.
+
+    Raises:
+        InputError: its warm-up or its milestones do not fit.
+    """
+    try:
+        return Recipe.model_validate({**recipe.model_dump(), "epochs": epochs})
+    except ValidationError as error:
+        fault = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise InputError(f"--epochs {epochs} does not go with the recipe: {fault}") from None
+
+
 def halves(labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """Places of two halves of clips with these labels, drawn at random, classes divided evenly."""
     order = epoch_order(len(labels), seed, 0)
@@ -263,7 +276,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _initial_supernet(problem: Problem, card: SpaceCard, recipe: Recipe, seed: int) -> Any:
+def _initial_supernet(problem: Problem, card: SpaceCard, recipe: Recipe, seed: int) -> Supernet:
     task = problem.task
     supernet = build_supernet(
         card, recipe, classes=task.classes, layout=task.layout, in_channels=task.channels
@@ -271,4 +284,4 @@ def _initial_supernet(problem: Problem, card: SpaceCard, recipe: Recipe, seed: i
     initialise(supernet.network, seed)
     supernet.to(task.device, task.dtype)
     # Convolution weights decide the layout of every map behind them.
-    return supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
