@@ -68,9 +68,9 @@ def test_the_inherited_order_is_held_against_trainings_from_scratch(here, search
     assert "6 cells, 6 of them trained from scratch" in done.stdout
     assert re.search(r"all +inherited accuracy +6 +[+-]\d\.\d\d \[", done.stdout)
     assert re.search(r"all +MACs +6 ", done.stdout)
-    other = here("supernet", *ASKED[:-2], "--protocol", "PROTOCOL", "--against", run)
+    other = here("supernet", *ASKED[:-2], "--modality", "bone", "--against", run)
     assert other.returncode == 2
-    assert "its protocol is 'thesis', not 'PROTOCOL'" in other.stderr
+    assert "its modality is '', not 'bone'" in other.stderr
 
 
 def test_a_plan_writes_nothing(here, workdir):

@@ -92,3 +92,26 @@ def between_columns(table: NDArray[np.float64]) -> float:
     """Mean tau of all pairs of columns."""
     pairs = combinations(range(table.shape[1]), 2)
     return float(np.mean([kendall(table[:, a], table[:, b]) for a, b in pairs]))
+
+
+def format_agreements(found: dict[tuple[str, str], Agreement]) -> str:
+    """What `agreements` found as a table, and what is missing."""
+    from tabulate import tabulate
+
+    if not found:
+        return f"fewer than {LEAST_CELLS} cells have all they need: nothing to compare"
+    body = [
+        [
+            "all" if part == "all" else f"best {100 * TOP:.0f} %",
+            name,
+            value.cells,
+            f"{value.tau:+.2f} [{value.low:+.2f}, {value.high:+.2f}]",
+        ]
+        for (part, name), value in found.items()
+    ]
+    header = ["cells", "order by", "number", "Kendall's tau-b [95 % interval over cells]"]
+    lines = [tabulate(body, header, colalign=("left", "left", "right", "left"))]
+    if all(part == "all" for part, _ in found):
+        few = round(FEWEST / TOP)
+        lines.append(f"The best {100 * TOP:.0f} % are told apart from {few} cells on.")
+    return "\n".join(lines)

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from nas_skeleton.cards import check_name
 from nas_skeleton.errors import InputError
+from nas_skeleton.results.leaderboard import short_count, wilson_error
 from nas_skeleton.results.run import SUPERNET, runs_folder
 
 VERSION = 1  # raise it when the same arguments come to give another supernet or ranking
@@ -119,7 +120,7 @@ class SupernetFolder:
         self._replace("ranking.parquet", lambda path: table.to_parquet(path, index=False))
         self._replace("ranking.csv", lambda path: table.to_csv(path, index=False))
 
-    def _replace(self, name: str, write: Any) -> None:
+    def _replace(self, name: str, write: Callable[[Path], object]) -> None:
         temporary = self.folder / f".{name}.{os.getpid()}.tmp"
         write(temporary)
         temporary.replace(self.folder / name)
@@ -149,6 +150,32 @@ def ranking_table(
     table = table.sort_values(by, ascending=[False, True, True]).reset_index(drop=True)
     chosen = table.index == 0 if derived is None else table["arch_index"] == derived
     return table.assign(selected=chosen)
+
+
+def format_ranking(table: pd.DataFrame, clips: int, top: int = 10) -> str:
+    """The first `top` rows as text, with their noise over so many validation `clips`."""
+    from tabulate import tabulate
+
+    body = [
+        [
+            rank,
+            row["arch_index"],
+            row["arch_str"],
+            f"{100 * row['inherited_valid_top1']:.1f} ± "
+            f"{100 * wilson_error(row['inherited_valid_top1'], clips):.1f}",
+            short_count(row["params"]),
+            short_count(row["macs"]),
+        ]
+        for rank, row in enumerate(table.head(top).to_dict("records"), start=1)
+    ]
+    header = ["rank", "index", "architecture", "inherited valid %", "params", "MACs"]
+    align = ("right", "right", "left", "right", "right", "right")
+    return (
+        f"Best {len(body)} of {len(table)} cells by validation top-1 with inherited weights "
+        f"({clips} clips):\n{tabulate(body, header, colalign=align, disable_numparse=True)}\n"
+        "± is the binomial standard error over clips. Inherited accuracies order cells; they do "
+        "not foretell what a cell achieves."
+    )
 
 
 def _read(path: Path) -> SupernetArguments:

@@ -15,7 +15,7 @@ SMALL = STGCN.card.recipe("quick").model_copy(
 )
 
 
-def small_problem(*, dtype=torch.float32, space=STGCN, channels=3, **recipe):
+def _problem(*, dtype=torch.float32, space=STGCN, channels=3, **recipe):
     """Forty clips to train on, sixteen to validate, eight to test."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(64) % 4
@@ -28,10 +28,16 @@ def small_problem(*, dtype=torch.float32, space=STGCN, channels=3, **recipe):
 
 
 @pytest.fixture
+def small_problem():
+    """`small_problem(epochs=7)` makes one, by a recipe that differs in this."""
+    return _problem
+
+
+@pytest.fixture
 def problem():
-    return small_problem()
+    return _problem()
 
 
 @pytest.fixture
 def double_problem():
-    return small_problem(dtype=torch.float64)
+    return _problem(dtype=torch.float64)

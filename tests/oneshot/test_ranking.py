@@ -8,8 +8,9 @@ from torch import nn
 
 from nas_skeleton.oneshot.ranking import Ranker
 from nas_skeleton.oneshot.train import Training
-from nas_skeleton.spaces import Cell
-from tests.oneshot.conftest import STGCN, small_problem
+from nas_skeleton.spaces import Cell, load_space
+
+STGCN = load_space("nb201")
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_accuracy_is_that_of_the_network_on_validation_clips(double_problem, tra
     assert ranker.accuracy(STGCN.cell(1462)) == hits
 
 
-def test_what_was_learnt_is_inherited():
+def test_what_was_learnt_is_inherited(small_problem):
     problem = small_problem(epochs=25, learning_rate=0.02)
     training = Training(problem, "spos", "one")
     training.run()

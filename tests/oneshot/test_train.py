@@ -9,7 +9,6 @@ from nas_skeleton.errors import InputError
 from nas_skeleton.oneshot.methods import METHODS
 from nas_skeleton.oneshot.train import Training, halves, seconds_per_epoch, with_epochs
 from nas_skeleton.training.loop import Stopped
-from tests.oneshot.conftest import SMALL, small_problem
 
 
 def trained(problem, method, key="one"):
@@ -68,7 +67,7 @@ def test_a_checkpoint_of_another_training_is_left_alone(tmp_path, problem):
     assert other.progress.epoch == 0
 
 
-def test_the_loss_goes_down_and_is_heard_of_after_every_epoch():
+def test_the_loss_goes_down_and_is_heard_of_after_every_epoch(small_problem):
     heard = []
     training = Training(small_problem(epochs=12, learning_rate=0.05), "spos", "one")
     training.run(on_epoch=lambda done: heard.append(done.progress.losses[-1]))
@@ -100,14 +99,14 @@ def test_halves_share_out_every_class():
     assert not torch.equal(first, halves(labels, seed=2)[0])
 
 
-def test_a_loss_that_is_not_finite_is_said():
+def test_a_loss_that_is_not_finite_is_said(small_problem):
     with pytest.raises(InputError, match="loss is nan"):
         trained(small_problem(learning_rate=1e30), "spos")
 
 
-def test_epochs_that_do_not_go_with_the_recipe_are_refused():
-    assert with_epochs(SMALL, 7).epochs == 7
-    warm = SMALL.model_copy(update={"warmup_epochs": 1})
+def test_epochs_that_do_not_go_with_the_recipe_are_refused(problem):
+    assert with_epochs(problem.recipe, 7).epochs == 7
+    warm = problem.recipe.model_copy(update={"warmup_epochs": 1})
     with pytest.raises(InputError, match=r"--epochs 1 .*warmup_epochs"):
         with_epochs(warm, 1)
 
