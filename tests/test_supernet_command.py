@@ -35,9 +35,15 @@ def test_a_supernet_is_trained_and_cells_are_ranked(here, workdir, method):
     else:
         assert "Derived cell: " in done.stdout
         assert "mean probability of its operations" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_finished_supernet_ranks_what_is_missing_and_is_no_run(here, workdir):
+    assert here("supernet", *ASKED).returncode == 0
+    table = pd.read_csv(workdir / "runs" / "one" / "ranking.csv")
     supernet = (workdir / "runs" / "one" / "supernet.pt").stat().st_mtime_ns
 
-    again = here("supernet", *ASKED, "--method", method, "--cells", "8")
+    again = here("supernet", *ASKED, "--cells", "8")
     assert again.returncode == 0
     assert "2/2 cells" in again.stderr
     assert "epochs," not in again.stderr

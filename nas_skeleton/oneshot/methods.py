@@ -1,8 +1,8 @@
 """How a supernet is trained: which path a batch takes, and what else learns.
 
 `SPOS`: every batch takes a path drawn uniformly among all cells (Guo et al., "Single Path One-Shot
-Neural Architecture Search with Uniform Sampling", ECCV 2020). Edges that a path does not use keep
-weights and momentum as they are, as in the authors' code.
+Neural Architecture Search with Uniform Sampling", ECCV 2020). Operations that a path does
+not use keep weights and momentum as they are, as in the method's public code.
 
 `DARTS`: every edge is the mean of its operations, weighed by the softmax of alphas, which learn as
 well (Liu, Simonyan and Yang, ICLR 2019, first order).

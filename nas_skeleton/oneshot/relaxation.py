@@ -39,7 +39,7 @@ def hard_sample(alphas: Tensor, noise: Tensor, heat: float) -> tuple[Cell, Tenso
 
     Each operation is drawn with its probability softmax(alpha), whatever the temperature (Gumbel's
     arg-max). The factors carry the gradients of softmax((log softmax(alpha) + noise) / heat) at the
-    operation that was drawn (Dong and Yang, CVPR 2019, equations 5 to 7).
+    operation that was drawn (Dong and Yang, CVPR 2019).
 
     The authors' code adds the other operations' weights, zeros, to the maps, so that their alphas
     get the sum of the maps' gradients; the paper does not, and neither does this.

@@ -109,7 +109,7 @@ class Supernet(nn.Module):
         """Let the batch norms of operations keep their scale one and bias zero.
 
         For methods that weigh operations: a scale that is learnt undoes a weight (Liu et al., ICLR
-        2019, section 3.1).
+        2019, appendix).
         """
         for module in self.network.modules():
             if isinstance(module, ConvNorm):

@@ -4,7 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nas_skeleton.analysis.agreement import agreements, between_columns, bootstrapped, kendall
+from nas_skeleton.analysis import agreement
+from nas_skeleton.analysis.agreement import (
+    agreements,
+    between_columns,
+    bootstrapped,
+    format_agreements,
+    kendall,
+)
+
+
+@pytest.fixture(autouse=True)
+def _fewer_resamples(monkeypatch):
+    monkeypatch.setattr(agreement, "RESAMPLES", 200)
 
 
 def naive_tau_b(first, second):
@@ -91,3 +103,13 @@ def test_cells_that_lack_a_score_or_a_seed_are_left_out():
 def test_one_seed_has_no_ceiling():
     true, trained = study(12, seeds=1)
     assert set(agreements({"truth": true}, trained)) == {("all", "truth")}
+
+
+def test_it_is_said_what_part_is_missing_and_why():
+    true, trained = study(80)
+    text = format_agreements(agreements({"truth": true}, trained))
+    assert "best 25 %  truth" in text
+    assert "from 80 cells on" not in text
+    few = format_agreements(agreements({"truth": true.head(10)}, trained))
+    assert "from 80 cells on" in few
+    assert "nothing to compare" in format_agreements({})
