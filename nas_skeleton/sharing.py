@@ -130,10 +130,12 @@ class Study:
 
     def report(self, training: Training, table: pd.DataFrame, top: int) -> None:
         """Print the ranking, and the cell to go on with."""
+        from nas_skeleton.progress import duration
         from nas_skeleton.results.one_shot import format_ranking
 
+        click.echo(f"\nSupernet trained in {duration(training.progress.train_time_s)}")
         clips = len(self.dataset.split(self.folder.arguments.protocol)["valid"])
-        click.echo("\n" + format_ranking(table, clips, top))
+        click.echo(format_ranking(table, clips, top))
         [chosen] = table[table["selected"]].to_dict("records")
         certainty = training.method.certainty()
         what = "Best by validation" if certainty is None else "Derived cell"

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 
 import pandas as pd
@@ -65,10 +66,9 @@ def test_a_finished_supernet_ranks_what_is_missing_and_is_no_run(here, workdir):
 
 
 @pytest.mark.slow
-def test_the_inherited_order_is_held_against_trainings_from_scratch(here, searched, monkeypatch):
-    runs, _ = searched
-    monkeypatch.chdir(runs.parent)
-    [run] = [path.name for path in runs.iterdir() if (path / "run.json").exists()]
+def test_the_inherited_order_is_held_against_trainings_from_scratch(here, searched, workdir):
+    shutil.copytree(searched[0], workdir / "runs")
+    [run] = [path.name for path in (workdir / "runs").iterdir()]
     done = here("supernet", *ASKED[:-2], "--run", "two", "--against", run)
     assert done.returncode == 0, done.stderr
     assert "6 cells, 6 of them trained from scratch" in done.stdout

@@ -126,7 +126,8 @@ class _Relaxed(Method):
     def gradient(self, clips: Tensor, labels: Tensor, turn: int) -> Tensor:
         """The loss's, with respect to the alphas; weights get none."""
         loss = nn.functional.cross_entropy(self.relaxed(clips, self.alphas, turn), labels)
-        return torch.autograd.grad(loss, self.alphas)[0]
+        # Zeros where a cell was drawn whose output is zero whatever its factors.
+        return torch.autograd.grad(loss, self.alphas, materialize_grads=True)[0]
 
     def derived(self) -> Cell:
         return derived_cell(self.alphas)

@@ -176,8 +176,7 @@ class Training:
         with self.arithmetic.flags():
             with self.arithmetic.forward():
                 loss = nn.functional.cross_entropy(self.method.scores(inputs, step), labels)
-            if loss.requires_grad:  # not that of a cell without any path to its output
-                loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
             if self.method.learns:
                 with self.arithmetic.forward():

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from nas_skeleton.oneshot import methods
 from nas_skeleton.oneshot.methods import uniform_paths
 from nas_skeleton.oneshot.relaxation import (
     certainty,
@@ -124,6 +125,15 @@ def test_gdass_gradient_is_that_of_the_drawn_paths_factors(double_problem):
     (expected,) = torch.autograd.grad((torch.tensor(slopes).double() * soft).sum(), method.alphas)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-7)
     assert found.abs().max() > 1e-6
+
+
+def test_a_cell_without_output_teaches_gdas_nothing(problem, monkeypatch):
+    training = Training(problem, "gdas", "one")
+    monkeypatch.setattr(
+        methods, "hard_sample", lambda alphas, *_: (Cell((0,) * 6), alphas.softmax(dim=1)[:, 0])
+    )
+    training.method.begin(0, 2, 4)
+    assert torch.equal(training.method.gradient(*batch(problem), turn=0), torch.zeros(6, 5))
 
 
 @pytest.mark.parametrize("name", ["darts", "gdas"])
