@@ -32,6 +32,7 @@ ROOMS: dict[str, tuple[set[str], bool]] = {
     "skeletons": (set(), False),
     "network": ({"spaces", "skeletons"}, True),
     "training": ({"spaces", "skeletons", "network"}, True),
+    "oneshot": ({"spaces", "skeletons", "network", "training"}, True),
     "strategies": ({"spaces"}, False),
     "results": ({"spaces", "skeletons", "training"}, False),
     "scheduling": ({"spaces", "skeletons", "training", "strategies", "results"}, True),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from nas_skeleton.network.candidate import CandidateNetwork
+from nas_skeleton.network.candidate import CandidateNetwork, CellBuilder
 from nas_skeleton.network.cell import LeanCell
 from nas_skeleton.network.classifier import Classifier
 from nas_skeleton.network.initialise import initialise
@@ -98,10 +98,12 @@ def candidate_network(
     layout: Layout,
     in_channels: int = 3,
     plain: bool = False,
+    build_cell: CellBuilder | None = None,
 ) -> CandidateNetwork:
     """The network without particular weights; `plain` builds the reference form of the same.
 
     `in_channels` is C of its clips: coordinates and scores of all modalities, then A-links.
+    `build_cell` makes something else of the cells.
     """
     structural = ReferenceGraphConvolution if plain else GraphConvolution
     stem: nn.Module
@@ -126,7 +128,7 @@ def candidate_network(
         classes=classes,
         reduction=card.macro.reduction,
         operations=graph(layout) if card.operations == "graph" else Grid(),
-        build_cell=ReferenceCell if plain else LeanCell,
+        build_cell=build_cell or (ReferenceCell if plain else LeanCell),
     )
 
 

@@ -76,7 +76,9 @@ class CandidateNetwork(Classifier):
         self.classifier = nn.Linear(width, classes)
 
     def forward(self, clips: Tensor) -> Tensor:
-        n, m = clips.shape[0], clips.shape[-1]
-        maps = torch.relu(self.norm(self.blocks(self.stem(clips))))
-        features = maps.mean(dim=(2, 3)).view(n, m, -1).mean(dim=1)
-        return self.classifier(features)  # type: ignore[no-any-return]
+        return self.head(self.blocks(self.stem(clips)), clips.shape[-1])
+
+    def head(self, maps: Tensor, bodies: int) -> Tensor:
+        """Class scores `(N, classes)` of the last maps `(N * bodies, C, T, V)`."""
+        features = torch.relu(self.norm(maps)).mean(dim=(2, 3))
+        return self.classifier(features.view(-1, bodies, features.shape[1]).mean(dim=1))  # type: ignore[no-any-return]
