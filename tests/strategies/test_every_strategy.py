@@ -6,7 +6,7 @@ import pytest
 
 from nas_skeleton.errors import InputError
 from nas_skeleton.spaces import load_any_space, load_space
-from nas_skeleton.strategies import STRATEGIES, Result, Trial, build_strategy, learns
+from nas_skeleton.strategies import STRATEGIES, Result, Setting, Trial, build_strategy, learns
 
 SPACE = load_space("nb201")
 EPOCHS = (1, 3, 9, 27)
