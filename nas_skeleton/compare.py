@@ -128,11 +128,11 @@ def main(
     `compare strategies --help` says how to compare search strategies on a finished table.
     """
     if context.invoked_subcommand is not None:
-        for option in context.command.params:
-            assert option.name is not None
-            if context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE:
+        for given in context.command.params:
+            assert given.name is not None
+            if context.get_parameter_source(given.name) is ParameterSource.COMMANDLINE:
                 raise click.UsageError(
-                    f"{option.opts[0]} is for networks: write `compare "
+                    f"{given.opts[0]} is for networks: write `compare "
                     f"{context.invoked_subcommand}` and its own options behind it"
                 )
         return cli.COMPLETE
