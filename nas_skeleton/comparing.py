@@ -86,16 +86,24 @@ def strategies(
     accuracy. Regret is what the best architecture of the table has more on test clips than the one
     a search would hand its user. Costs are whole trainings, and seconds where the table has them.
     """
-    from nas_skeleton.analysis.ranking import final_regrets, rank
+    from nas_skeleton.analysis.ranking import rank
     from nas_skeleton.analysis.replay import Terms, replays
     from nas_skeleton.cores import usable_cores
+    from nas_skeleton.errors import StoppedEarly
     from nas_skeleton.progress import Progress
     from nas_skeleton.results.table import load_table
     from nas_skeleton.scheduling.signals import Signals
 
     table = load_table(source)
     names = _names(strategies, several_epochs=len(table.epochs) > 1)
+    if strategies is None and (left_out := [name for name in QUICK if name not in names]):
+        click.echo(f"left out, for this table has no curves: {', '.join(left_out)}", err=True)
     began = time.monotonic()
+
+    def check() -> None:
+        if signals.received:
+            raise StoppedEarly("stopped by a signal: nothing is kept of searches on a table")
+
     with (
         Signals().handled() as signals,
         closing(Progress("searches", repeats * len(names))) as progress,
@@ -108,7 +116,7 @@ def strategies(
             seed=seed,
             processes=workers or usable_cores(),
             advance=lambda count: progress.advance(count, units=count),
-            check=signals.check,
+            check=check,
         )
     took = time.monotonic() - began
     ranking = rank(table, traces)
@@ -124,8 +132,7 @@ def strategies(
         heading = f"mean rank of final test regret, {repeats} searches each\n{table.title}"
         save_critical_differences(ranking, output / "ranks.png", heading)
     if as_json:
-        medians = {name: float(final_regrets(table, of).mean()) for name, of in traces.items()}
-        cli.print_json({"table": table.title, "seconds": took, "mean_regret": medians})
+        cli.print_json({"table": table.title, "remarks": table.remarks, **asdict(ranking)})
         return cli.COMPLETE
     click.echo(f"{table.title}\n")
     click.echo(_summary(ranking))

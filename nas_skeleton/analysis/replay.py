@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import math
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -159,6 +160,9 @@ def _worked_off(
 
 def _start_work(table: SearchTable, terms: Terms, seed: int) -> None:
     global _at_work
+    # A terminal or a scheduler tells all processes to stop: the one that waits for these decides.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     _at_work = (table, terms, seed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, then the same with other lines.
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LINES = ("-", "--", ":")
+WIDTH = 90  # letters of a title in one line
 LEAST = 0.01  # points: below, a logarithmic axis is straight, so that 0 has a place
 
 
@@ -53,12 +55,13 @@ def save_courses(
         axes.fill_between(grid[known], low, high, color=colour, alpha=0.12, linewidth=0)
         axes.plot(grid[known], median, line, color=colour, linewidth=1.8, label=name)
     axes.set_yscale("symlog", linthresh=LEAST, linscale=0.3)
-    axes.set(xlabel=axis, ylabel="test regret (points): median, middle half", title=title)
+    axes.set(xlabel=axis, ylabel="test regret (points): median, middle half")
+    axes.set_title("\n".join(textwrap.wrap(title, WIDTH)), fontsize=10, loc="left")
     axes.set_xlim(0, float(grid[-1]))
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", frameon=False)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     figure.savefig(path, dpi=150)
 
 
@@ -90,7 +93,8 @@ def save_critical_differences(ranking: Ranking, path: Path, title: str) -> None:
         axes.plot([mean_rank, mean_rank, end], [0, height, height], color="#555555", linewidth=0.8)
         text = f"{name}  {mean_rank:.2f}" if left else f"{mean_rank:.2f}  {name}"
         axes.text(end, height, f" {text} ", ha="right" if left else "left", va="center", fontsize=9)
-    axes.set_title(title, fontsize=10)
+    lines = [line for part in title.splitlines() for line in textwrap.wrap(part, WIDTH)]
+    axes.set_title("\n".join(lines), fontsize=10)
     axes.set_xlim(1 - 0.45 * len(names), len(names) * 1.45)
     axes.set_ylim(below - 0.55 * rows - 0.2, 1.3)
     axes.axis("off")

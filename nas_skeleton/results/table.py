@@ -178,19 +178,24 @@ def _table(
             "choose"
         )
     seeds = sorted(rows["seed"].unique().tolist())
+    rows, shared = _with_classes(rows, space)
     _check_complete(rows, len(space), seeds, name)
     rows = rows.sort_values(["arch_index", "seed"], kind="stable")
     shape = (len(space), len(seeds))
-    curves = [
-        curve_of(key.partition(":")[0]) if status != schema.DIVERGED else {}
-        for key, status in zip(rows["key"], rows["status"], strict=True)
-    ]
-    evaluated = [set(curve) for curve in curves if curve]
-    epochs = sorted(set.intersection(*evaluated))
-    valid = np.array([[curve.get(epoch, 0.0) for epoch in epochs] for curve in curves])
     lost = (rows["status"] == schema.DIVERGED).to_numpy()
+    curves = [
+        {} if is_lost else curve_of(key.partition(":")[0])
+        for key, is_lost in zip(rows["key"], lost, strict=True)
+    ]
+    whole = [curve for curve, is_lost in zip(curves, lost, strict=True) if not is_lost]
+    epochs = _common_epochs(whole, int(rows["epochs"].iloc[0]), name)
+    valid = np.array([[curve.get(epoch, 0.0) for epoch in epochs] for curve in curves])
     seconds = rows["train_time_s"].to_numpy(np.float64, na_value=np.nan)
     remarks = []
+    if shared:
+        remarks.append(
+            f"{shared:,} architectures have no row: others of their functional class stand for them"
+        )
     if lost.any():
         # What a diverged training took is not stored: until it was noticed, less than a whole one.
         seconds = np.where(lost, np.nanmedian(seconds), seconds)
@@ -217,6 +222,42 @@ def _table(
         ),
         remarks=tuple(remarks),
     )
+
+
+def _with_classes(rows: pd.DataFrame, space: SearchSpace) -> tuple[pd.DataFrame, int]:
+    """`rows`, and for architectures that have none those of one that computes the same function.
+
+    `runs collect` writes such rows for finished trainings, not for those that diverged, so a class
+    whose only training did would be missing.
+
+    Returns:
+        The rows, and for how many architectures others stand.
+    """
+    present = set(rows["arch_index"].tolist())
+    if len(present) == len(space):
+        return rows, 0
+    stand_ins = {
+        member: min(known)
+        for members in space.functional_classes().values()
+        if (known := present.intersection(members))
+        for member in members
+        if member not in present
+    }
+    missing = pd.DataFrame(stand_ins.items(), columns=["member", "arch_index"], dtype=np.int64)
+    copies = missing.merge(rows, on="arch_index")
+    copies = copies.assign(arch_index=copies["member"]).drop(columns="member")
+    return pd.concat([rows, copies], ignore_index=True) if stand_ins else rows, len(stand_ins)
+
+
+def _common_epochs(curves: list[Mapping[int, float]], last: int, name: str) -> list[int]:
+    """The epochs after which every one of these trainings was evaluated; `last` is among them."""
+    common = set.intersection(*map(set, curves))
+    if last not in common:
+        raise InputError(
+            f"{name}: not all trainings have a validation accuracy after epoch {last}, their last: "
+            "are the curves those of this table?"
+        )
+    return sorted(common)
 
 
 def _check_complete(rows: pd.DataFrame, architectures: int, seeds: list[int], name: str) -> None:
