@@ -98,12 +98,16 @@ def candidate_network(
     layout: Layout,
     in_channels: int = 3,
     plain: bool = False,
+    every_edge: bool = False,
 ) -> CandidateNetwork:
     """The network without particular weights; `plain` builds the reference form of the same.
 
     `in_channels` is C of its clips: coordinates and scores of all modalities, then A-links.
+    `every_edge` takes from the reference form what shows in the parts of a network, and not the
+    rest, which is slow: each edge is computed, dead or not, with a ReLU of its own, and each layer
+    has an output of its own.
     """
-    structural = ReferenceGraphConvolution if plain else GraphConvolution
+    structural = ReferenceGraphConvolution if plain or every_edge else GraphConvolution
     stem: nn.Module
     if isinstance(card.stem, ImageStemCard):
         stem = ImageStem(in_channels, recipe.channels)
@@ -126,7 +130,7 @@ def candidate_network(
         classes=classes,
         reduction=card.macro.reduction,
         operations=graph(layout) if card.operations == "graph" else Grid(),
-        build_cell=ReferenceCell if plain else LeanCell,
+        build_cell=ReferenceCell if plain or every_edge else LeanCell,
     )
 
 

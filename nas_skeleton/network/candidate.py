@@ -77,6 +77,9 @@ class CandidateNetwork(Classifier):
 
     def forward(self, clips: Tensor) -> Tensor:
         n, m = clips.shape[0], clips.shape[-1]
-        maps = torch.relu(self.norm(self.blocks(self.stem(clips))))
-        features = maps.mean(dim=(2, 3)).view(n, m, -1).mean(dim=1)
+        features = self.maps(clips).mean(dim=(2, 3)).view(n, m, -1).mean(dim=1)
         return self.classifier(features)  # type: ignore[no-any-return]
+
+    def maps(self, clips: Tensor) -> Tensor:
+        """What the classifier sees the means of, `(N * M, 4 * channels, T, V)`."""
+        return torch.relu(self.norm(self.blocks(self.stem(clips))))
