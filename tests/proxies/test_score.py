@@ -21,7 +21,10 @@ from nas_skeleton.spaces.costs import Cost
 CLASSES, CLIPS, FRAMES, BODIES = 3, 6, 8, 2
 LABELS = torch.tensor([0, 0, 1, 1, 1, 2])
 SEED = 5
-DEEP = "|nor_conv_3x3~0|+|nor_conv_1x1~0|nor_conv_3x3~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_1x1~2|"
+DEEP = (
+    "|nor_conv_3x3~0|+|nor_conv_1x1~0|nor_conv_3x3~1|"
+    "+|skip_connect~0|avg_pool_3x3~1|nor_conv_1x1~2|"
+)
 SHALLOW = "|none~0|+|nor_conv_3x3~0|nor_conv_1x1~1|+|avg_pool_3x3~0|nor_conv_3x3~1|none~2|"  # dead
 BLIND = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|nor_conv_1x1~2|"  # ignores its input
 CASES = [
@@ -244,7 +247,7 @@ def test_epe_nas_compares_pairs_of_classes_where_there_are_many():
 
     sums = []
     for label in range(3):
-        rows = Many.jacobian[LABELS == label].numpy()
+        rows = Many.jacobian[label == LABELS].numpy()
         logs = [math.log(abs(np.corrcoef(a, b)[0, 1]) + 1e-5) for a in rows for b in rows]
         sums.append(sum(logs) / len(rows))
     expected = sum(abs(a - b) for a in sums for b in sums) / 3
@@ -273,8 +276,9 @@ def test_nwot_compares_every_relu_input_of_the_plain_network(name, arch, monkeyp
 
 
 def test_each_edge_counts_its_own_relu():
-    cell = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"
-    case = Case("nb201-image", cell)
+    full = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|"
+    full += "+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"
+    case = Case("nb201-image", full)
     probe = Probe(case.network, case.clips, LABELS, case.cost, SEED)
     big, middle, small = (3 * 8 * 25, 6 * 4 * 13, 12 * 2 * 7)
     relus = 6 * (big + middle + small) + (big + middle) + (middle + small) + small
