@@ -8,6 +8,7 @@ nas_skeleton is a set of commands; each has --help.
   python -m nas_skeleton.search   train many architectures and rank them
   python -m nas_skeleton.train    train or describe one architecture
   python -m nas_skeleton.runs     list, show and collect results
+  python -m nas_skeleton.proxies  score cells by zero-cost proxies, without training
   python -m nas_skeleton.data     list, prepare, check and show data sets
   python -m nas_skeleton.speed    compare the training engines on this machine"""
 

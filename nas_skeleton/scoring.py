@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nas_skeleton import cli
+from nas_skeleton.search import LARGEST_SEED
 
 if TYPE_CHECKING:
     from nas_skeleton.results.proxies import ProxyRun
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from nas_skeleton.scheduling.signals import Signals
     from nas_skeleton.skeletons.store import Dataset
     from nas_skeleton.spaces import Space
-
-LARGEST_SEED = 2**63 - 1  # what the store's integers hold
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
