@@ -204,12 +204,22 @@ def missing(run: str, as_json: bool, layout: str, shards: int | None) -> None:
 
 @main.command()
 @click.argument("run")
-def collect(run: str) -> None:
+@click.option(
+    "--proxies",
+    "scored",
+    metavar="NAME",
+    help="Add the scores in runs/NAME, which `python -m nas_skeleton.proxies` wrote, to the table.",
+)
+def collect(run: str, scored: str | None) -> None:
     """Write RUN's table, learning curves and predictions as Parquet, the table also as CSV."""
     from nas_skeleton.progress import Progress
     from nas_skeleton.results.collect import collect as write
+    from nas_skeleton.results.proxies import check_fits, open_proxy_run, with_scores
 
     opened, space = _open(run)
+    proxies = open_proxy_run(scored) if scored else None
+    if proxies:
+        check_fits(proxies, opened)
     with ExitStack() as stack:
 
         def watch(steps: int) -> Callable[[], None]:
@@ -217,7 +227,12 @@ def collect(run: str) -> None:
             stack.callback(progress.close)
             return progress.advance
 
-        merged = write(opened, space, watch)
+        merged = write(
+            opened,
+            space,
+            watch,
+            lambda table: with_scores(table, proxies, space) if proxies else table,
+        )
     for path in merged.paths:
         click.echo(path)
     missing = _counts(opened, space)["missing"]

@@ -79,6 +79,14 @@ class CandidateNetwork(Classifier):
         return self.head(self.blocks(self.stem(clips)), clips.shape[-1])
 
     def head(self, maps: Tensor, bodies: int) -> Tensor:
-        """Class scores `(N, classes)` of the last maps `(N * bodies, C, T, V)`."""
-        features = torch.relu(self.norm(maps)).mean(dim=(2, 3))
+        """Class scores `(N, classes)` of the last block's maps `(N * bodies, C, T, V)`."""
+        features = self._activated(maps).mean(dim=(2, 3))
         return self.classifier(features.view(-1, bodies, features.shape[1]).mean(dim=1))  # type: ignore[no-any-return]
+
+    def maps(self, clips: Tensor) -> Tensor:
+        """What the classifier sees the means of, `(N * M, 4 * channels, T, V)`."""
+        return self._activated(self.blocks(self.stem(clips)))
+
+    def _activated(self, maps: Tensor) -> Tensor:
+        """The maps of the last block after its norm and ReLU."""
+        return torch.relu(self.norm(maps))
