@@ -173,6 +173,14 @@ def test_a_cost_that_nobody_knows_is_said(name, missing):
         strategy.tell(strategy.ask(), Result(0.5))
 
 
+@pytest.mark.parametrize("name", ["nsga2", "nsga2-latency"])
+def test_a_training_that_failed_before_its_cost_was_known_is_passed_over(name):
+    strategy = build_strategy(name, Setting(SPACE, 0))
+    for result in (Result(0.0), Result(0.5, 7, 7.0), Result(0.0, 5, 5.0)):
+        strategy.tell(strategy.ask(), result)
+    assert [t.values for t in trials_of(strategy)] == [None, [0.5, 7.0], [0.0, 5.0]]
+
+
 # --- repeats over seeds
 
 
