@@ -60,7 +60,7 @@ class Identity:
 
     def job(self, arch: int) -> Job:
         """The training at whose start the cell is scored."""
-        names = (field.name for field in fields(Job) if field.name != "arch_index")
+        names = {field.name for field in fields(Job)} & {field.name for field in fields(self)}
         return Job(arch_index=arch, **{name: getattr(self, name) for name in names})
 
 
