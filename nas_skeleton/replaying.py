@@ -35,7 +35,7 @@ def replay_search(
     trace = replay(strategy, table.without_test(), terms, seed=seed, training_seed=at)
     click.echo(
         f"{table.title}\n{strategy}, seed {seed}, on the trainings with seed {table.seeds[at]}: "
-        f"{trace.spent[-1]:.4g} trainings"
+        f"{trace.spent[-1]:.7g} trainings"
         + (f", {trace.seconds[-1]:,.0f} simulated seconds" if table.has_seconds else "")
         + "\n"
     )
@@ -43,7 +43,7 @@ def replay_search(
     shown = better[-as_many:]
     rows = [
         [
-            f"{trace.spent[i]:.4g}",
+            f"{trace.spent[i]:.7g}",
             *([f"{trace.seconds[i]:,.0f}"] if table.has_seconds else []),
             f"#{trace.incumbent[i]}",
             table.space.arch_string(int(trace.incumbent[i])),

@@ -203,14 +203,19 @@ def main(
     if one_per_class and strategy != "exhaustive":
         raise click.UsageError("--one-per-class needs --strategy exhaustive")
     if not learns(strategy) and (parallel is not None or share_classes):
-        raise click.UsageError("--parallel and --share-classes need a --strategy that learns")
+        option = "--share-classes" if share_classes else "--parallel"
+        raise click.UsageError(f"{option} needs a --strategy that learns, not {strategy}")
     if learns(strategy) and (executor == "slurm" or shard is not None):
+        option = "--executor slurm" if shard is None else f"--shard {shard}"
         raise click.UsageError(
-            f"--strategy {strategy} decides by results: it cannot be divided beforehand. Let one "
-            "job run this command, or several the same one: they share the work"
+            f"{option}: --strategy {strategy} decides by results, so it cannot be divided "
+            "beforehand. Let one job run this command, or several the same one: they share the work"
         )
-    if export_study is not None and not has_study(strategy):
-        raise click.UsageError("--export-study needs a --strategy of Optuna, such as tpe or nsga2")
+    if export_study is not None:
+        if not has_study(strategy):
+            raise click.UsageError("--export-study needs a --strategy of Optuna, such as tpe")
+        if not export_study.parent.is_dir():
+            raise click.UsageError(f"--export-study: there is no folder {export_study.parent}")
     training_seeds = parse_seeds(seed, seeds)
     if executor != "slurm" and (shards is not None or slurm):
         raise click.UsageError("--shards and --slurm need --executor slurm")
@@ -466,10 +471,12 @@ def _what(campaign: Campaign) -> str:
     arguments = campaign.run.arguments
     seeds = f"{len(arguments.seeds)} seed" + "s" * (len(arguments.seeds) > 1)
     if campaign.adaptive is not None:
+        epochs = ", ".join(map(str, campaign.adaptive.strategy.looks))
+        looks = f", looked at after epochs {epochs} and the last" * bool(epochs)
         return (
             f"{arguments.strategy}, worth {arguments.trials} architectures x {seeds}, up to "
-            f"{arguments.parallel} proposals under way; asked for by now: {len(campaign.jobs)} "
-            "trainings"
+            f"{arguments.parallel} proposals under way{looks}; asked for by now: "
+            f"{len(campaign.jobs)} trainings"
         )
     archs = len({job.arch_index for job in campaign.jobs})
     return (

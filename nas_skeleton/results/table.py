@@ -150,7 +150,8 @@ def _read(path: Path, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     try:
         return read()
     except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file; `runs collect` writes it") from None
+        remedy = "; `runs collect` writes it" if path.suffix == ".parquet" else ""
+        raise InputError(f"{path}: there is no such file{remedy}") from None
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: no table of trainings: {reason}") from None

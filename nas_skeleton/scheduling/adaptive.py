@@ -193,6 +193,16 @@ def missing_pairs(
     return [pair for pair in planned_pairs(run.arguments, space) if pair not in settled]
 
 
+def budget_of(run: Run, space: SearchSpace) -> tuple[float, int | None] | None:
+    """What a search that decides by results has asked for by now, and its budget (None: no limit).
+
+    In whole trainings with all seeds; None of a run whose trainings are planned.
+    """
+    if not decides_by_results(run.arguments):
+        return None
+    return AdaptiveSearch(run, space).search.spent, run.arguments.trials
+
+
 def strategy_of(arguments: Arguments, space: SearchSpace) -> Strategy:
     """The strategy of a run, in its setting.
 
