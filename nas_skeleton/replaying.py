@@ -10,7 +10,13 @@ SHOWN = 15  # improvements
 
 
 def replay_search(
-    source: str, strategy: str, *, trials: int | None, seed: int, parallel: int | None, as_many: int
+    source: str,
+    strategy: str,
+    *,
+    trials: int | None,
+    seeds: list[int],
+    parallel: int | None,
+    as_many: int,
 ) -> int:
     """Search on the table `source` and print what was found, improvement by improvement.
 
@@ -18,7 +24,9 @@ def replay_search(
         source: see `results.table.load_table`.
         strategy: its name.
         trials: budget in whole trainings; None: as many as there are architectures.
-        seed: of the strategy, and of the trainings, if the table has it; else its first.
+        seeds: the first one is the strategy's. One alone: the trainings with that seed are seen,
+            if the table has it, else those with its first. Several: the table's, and means are
+            seen.
         parallel: proposals under way, on as many simulated workers.
         as_many: improvements to print at most.
     """
@@ -26,15 +34,21 @@ def replay_search(
     from tabulate import tabulate
 
     from nas_skeleton.analysis.replay import Terms, replay
+    from nas_skeleton.errors import InputError
     from nas_skeleton.results.table import load_table
 
     table = load_table(source)
-    at = table.seeds.index(seed) if seed in table.seeds else 0
+    seed = seeds[0]
+    if len(seeds) > 1 and set(seeds) != set(table.seeds):
+        known = ",".join(map(str, table.seeds))
+        raise InputError(f"--seeds: the trainings of this table have {known}: give these, or one")
+    at = None if len(seeds) > 1 else table.seeds.index(seed) if seed in table.seeds else 0
+    trained = "all seeds" if at is None else f"seed {table.seeds[at]}"
     together = parallel or 1
     terms = Terms(trials or len(table), together, together)
     trace = replay(strategy, table.without_test(), terms, seed=seed, training_seed=at)
     click.echo(
-        f"{table.title}\n{strategy}, seed {seed}, on the trainings with seed {table.seeds[at]}: "
+        f"{table.title}\n{strategy}, seed {seed}, on the trainings with {trained}: "
         f"{trace.spent[-1]:.7g} trainings"
         + (f", {trace.seconds[-1]:,.0f} simulated seconds" if table.has_seconds else "")
         + "\n"
@@ -65,7 +79,7 @@ def replay_search(
     click.echo(
         f"\nTest regret {regret:.2f} points: the best of the table has {100 * best:.2f} %. Test "
         "accuracy was looked up afterwards; the search never saw it."
-        if not table.remarks
+        if not table.chooses_by_test
         else f"\nRegret {regret:.2f} points: the best of the table has {100 * best:.2f} %."
     )
     for remark in table.remarks:

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from nas_skeleton import cli
 from nas_skeleton.scheduling.shards import DEFAULT_SHARDS
-from nas_skeleton.strategies.named import STRATEGIES, has_study, learns
+from nas_skeleton.strategies.named import STRATEGIES, check_known, has_study, learns
 from nas_skeleton.strategies.search import PARALLEL
 from nas_skeleton.training.engines import ENGINES
 
@@ -84,8 +84,8 @@ LARGEST_SEED = 2**63 - 1  # what the store's integers hold
     "--export-study",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="For strategies of Optuna: write the study to this SQLite file at the end, for "
-    "optuna-dashboard sqlite:///FILE.",
+    help="For strategies of Optuna: write the study to this SQLite file when the search is "
+    "complete, for optuna-dashboard sqlite:///FILE.",
 )
 @click.option(
     "--one-per-class",
@@ -198,6 +198,7 @@ def main(
     """
     from nas_skeleton.scheduling.signals import Signals
 
+    check_known(strategy)
     if table is not None:
         return _replay(context, table, strategy, trials, parse_seeds(seed, seeds), parallel, top)
     if one_per_class and strategy != "exhaustive":
@@ -288,12 +289,12 @@ def main(
             else:
                 pursue_with_progress(campaign, forecast, signals)
         finally:
-            if export_study is not None:
-                click.echo(_exported(campaign, export_study), err=True)
             if campaign.shard is None:
                 click.echo(f"\n{format_leaderboard(campaign.leaderboard(), top)}\n")
             else:
                 click.echo(_share(campaign))
+    if export_study is not None:
+        click.echo(_exported(campaign, export_study), err=True)
     click.echo(
         f"All results: python -m nas_skeleton.runs show {campaign.run.name}; as files: "
         f"python -m nas_skeleton.runs collect {campaign.run.name}"
@@ -318,13 +319,11 @@ def _replay(
         given = context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
         if given and option.name not in OF_REPLAYS:
             raise click.UsageError(f"{option.opts[0]} is for trainings, and --on trains nothing")
-    if len(seeds) > 1:
-        raise click.UsageError("--on searches once, with one --seed; `compare strategies` repeats")
     return replay_search(
         table,
         strategy,
         trials=trials or (None if strategy == "exhaustive" else DEFAULT_TRIALS),
-        seed=seeds[0],
+        seeds=seeds,
         parallel=parallel,
         as_many=top,
     )
@@ -496,11 +495,20 @@ def _seconds(campaign: Campaign, jobs: list[Job], forecast: Forecast) -> float:
 
 
 def _report_failures(campaign: Campaign) -> int:
+    import pandas as pd
+
     from nas_skeleton.results import schema
 
-    rows = campaign.run.rows(["key", "arch_index", "seed", "status", "error"])
+    # Every row: a training that failed after a pause has its row of the pause as well.
+    columns = ["key", "arch_index", "seed", "status", "error", "finished_at"]
+    rows = campaign.run.rows(columns, every=True)
     planned = {job.key for job in campaign.own_jobs}
-    failed = rows[rows["status"].isin([schema.DIVERGED, schema.FAILED]) & rows["key"].isin(planned)]
+    settled = campaign.run.settled_keys()
+    last = rows.sort_values("finished_at", kind="stable").drop_duplicates("key", keep="last")
+    diverged = rows[rows["status"] == schema.DIVERGED].drop_duplicates("key")
+    crashed = last[(last["status"] == schema.FAILED) & ~last["key"].isin(settled)]
+    failed = pd.concat([diverged, crashed]).sort_values(["arch_index", "seed"])
+    failed = failed[failed["key"].isin(planned)]
     for row in failed.itertuples():
         click.echo(f"#{row.arch_index} seed {row.seed} {row.status}: {row.error}", err=True)
     if failed.empty:

@@ -111,6 +111,11 @@ def format_agreements(found: dict[tuple[str, str], Agreement]) -> str:
     ]
     header = ["cells", "order by", "number", "Kendall's tau-b [95 % interval over cells]"]
     lines = [tabulate(body, header, colalign=("left", "left", "right", "left"))]
+    if any(part == "top" for part, _ in found):
+        lines.append(
+            "The best are chosen by the same mean over seeds, whose luck makes everything agree "
+            "less among them: compare lines of one part with each other only."
+        )
     if all(part == "all" for part, _ in found):
         few = round(FEWEST / TOP)
         lines.append(f"The best {100 * TOP:.0f} % are told apart from {few} cells on.")

@@ -108,7 +108,8 @@ def rank(table: SearchTable, traces: Mapping[str, Sequence[Trace]]) -> Ranking:
     from scipy.stats import friedmanchisquare, rankdata
 
     names = list(traces)
-    regrets = np.array([final_regrets(table, traces[name]) for name in names])
+    # Accuracies are shares of clips, so equal ones are equal but for rounding.
+    regrets = np.round([final_regrets(table, traces[name]) for name in names], 12)
     ranks = rankdata(regrets, axis=0).mean(axis=1)
     repeats = regrets.shape[1]
     friedman_p = difference = None
@@ -156,10 +157,8 @@ def _standing(
     wins = ties = losses = 0
     p = None
     if baseline is not None and name != BASELINE:
-        # Accuracies are shares of clips, so equal ones are equal but for rounding.
-        margin = 1e-12
-        wins = int((regrets < baseline - margin).sum())
-        losses = int((regrets > baseline + margin).sum())
+        wins = int((regrets < baseline).sum())
+        losses = int((regrets > baseline).sum())
         ties = len(regrets) - wins - losses
         p = float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
     mean = float(regrets.mean())

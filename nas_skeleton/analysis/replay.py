@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import get_context
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class Trace:
         spent: `(n,)` cost so far, in whole trainings.
         seconds: `(n,)` on the simulated clock; NaN where the table has no times.
         incumbent: `(n,)` the architecture a user would take then: of those looked at after the most
-            epochs so far, the best on validation clips.
+            epochs so far, and then with the most seeds, the best mean on validation clips.
         valid: `(n,)` its validation top-1 in [0, 1], as the search saw it.
     """
 
@@ -210,7 +211,8 @@ class _Replay:
         self.trained: dict[tuple[int, int], int] = {}  # architecture, seed -> epochs
         self.ready: dict[tuple[int, int], float] = {}  # when a worker is done with it
         self.now = 0.0
-        self.best = (0, -1.0)  # epochs and validation accuracy of the incumbent
+        self.seen: dict[tuple[int, int], dict[int, float]] = {}  # architecture, epochs -> by seed
+        self.best = (0, 0, -1.0)  # epochs, seeds and mean validation accuracy of the incumbent
         self.incumbent = -1
         self.rows: list[tuple[float, float, int, float]] = []
 
@@ -253,13 +255,16 @@ class _Replay:
 
     def _finish(self, asked: Asked, spent: float) -> None:
         table, arch, at = self.table, asked.arch_index, self.place[asked.epochs]
-        told = [table.valid.item(arch, self.seeds[seed], at) for seed in asked.seeds]
-        valid = sum(told) / len(told)
+        told = {seed: table.valid.item(arch, self.seeds[seed], at) for seed in asked.seeds}
+        valid = fmean(told.values())
         macs, latency = table.macs.item(arch), table.latency_ms.item(arch)
         result = Result(valid, macs or None, None if math.isnan(latency) else latency)
         self.search.finish(asked, result)
-        if (asked.epochs, valid) > self.best:
-            self.best, self.incumbent = (asked.epochs, valid), arch
+        seen = self.seen.setdefault((arch, asked.epochs), {})
+        seen.update(told)
+        candidate = (asked.epochs, len(seen), fmean(seen.values()))
+        if candidate > self.best:
+            self.best, self.incumbent = candidate, arch
         if asked.cost:
             now = self.now if table.has_seconds else math.nan
-            self.rows.append((spent, now, self.incumbent, self.best[1]))
+            self.rows.append((spent, now, self.incumbent, self.best[2]))

@@ -54,6 +54,7 @@ class SearchTable:
         macs: `(A,)` multiply-accumulates of one clip; 0 where they are not known.
         latency_ms: `(A,)` mean over seeds; NaN where it is not known.
         remarks: what whoever reads numbers made of it must know.
+        chooses_by_test: whether `valid` holds test accuracies, for want of others.
     """
 
     title: str
@@ -66,6 +67,7 @@ class SearchTable:
     macs: NDArray[np.int64]
     latency_ms: NDArray[np.float64]
     remarks: tuple[str, ...] = ()
+    chooses_by_test: bool = False
 
     def __len__(self) -> int:
         """How many architectures."""
@@ -178,6 +180,8 @@ def _table(
             f"{name}: protocol {first['protocol']!r} has no validation clips, and nothing else may "
             "choose"
         )
+    if rows.loc[rows["status"] != schema.DIVERGED, "final_test_top1"].isna().any():
+        raise InputError(f"{name}: not all trainings have a test accuracy to report")
     seeds = sorted(rows["seed"].unique().tolist())
     rows, shared = _with_classes(rows, space)
     _check_complete(rows, len(space), seeds, name)
@@ -307,4 +311,5 @@ def _of_nats_bench(path: Path, name: str) -> SearchTable:
             "shows, so they look better than they are",
             "it has no times: evaluations are the only cost",
         ),
+        chooses_by_test=True,
     )

@@ -140,6 +140,17 @@ OF_OPTUNA = {"tpe", "tpe-wilcoxon", "nsga2", "nsga2-latency", "gp"}
 SEVERAL_SEEDS = {"tpe-wilcoxon"}
 
 
+def check_known(name: str) -> None:
+    """Nothing, if there is a strategy called `name`.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in STRATEGIES and not name.startswith(ANY_SAMPLER):
+        known = ", ".join((*STRATEGIES, "optuna:[MODULE:]CLASS", "optunahub:PACKAGE"))
+        raise InputError(f"unknown --strategy {name!r}: known are {known}")
+
+
 def build_strategy(name: str, setting: Setting) -> Strategy:
     """The strategy called `name`.
 
@@ -148,15 +159,13 @@ def build_strategy(name: str, setting: Setting) -> Strategy:
     """
     from nas_skeleton.spaces import CellSpace
 
+    check_known(name)
     if has_study(name) and importlib.util.find_spec("optuna") is None:
         raise InputError(f"--strategy {name} needs Optuna: pip install optuna")
     if name.startswith(ANY_SAMPLER):
         from nas_skeleton.strategies.optuna_samplers import any_sampler
 
         return any_sampler(name, setting)
-    if name not in STRATEGIES:
-        known = ", ".join((*STRATEGIES, "optuna:[MODULE:]CLASS", "optunahub:PACKAGE"))
-        raise InputError(f"unknown --strategy {name!r}: known are {known}")
     if name in ON_CELLS and not isinstance(setting.space, CellSpace):
         raise InputError(
             f"--strategy {name} works on the edges of cells, and space {setting.space.name!r} has "

@@ -119,6 +119,13 @@ def test_the_incumbent_is_the_best_of_those_that_were_trained_furthest(table, li
     assert trace.incumbent.tolist() == [1, first, 3, last, last]
 
 
+def test_a_mean_over_more_seeds_counts_for_more_than_one_lucky_seed(table, listed):
+    name = listed(Trial(1, seed=0), Trial(2, seed=0), Trial(2, seed=1))
+    trace = replay(name, table, Terms(9), seed=0)
+    assert trace.incumbent[-1] == 2
+    assert trace.valid[-1] == pytest.approx(table.valid[2, :, -1].mean())
+
+
 def test_repeats_are_the_same_with_any_number_of_processes(table):
     options = {"repeats": 12, "seed": 3}
     one = replays(["random", "asha"], table, Terms(5), **options)

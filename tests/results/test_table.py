@@ -147,6 +147,13 @@ def test_what_has_no_validation_clips_is_refused(stored):
         load_table("mine")
 
 
+def test_what_has_no_test_accuracies_is_refused(stored):
+    rows = [(row(a, s), curve(a, s)) for a in range(6) for s in SEEDS if (a, s) != (3, 888)]
+    stored([*rows, (row(3, 888, final_test_top1=None), curve(3, 888))])
+    with pytest.raises(InputError, match="not all trainings have a test accuracy"):
+        load_table("mine")
+
+
 def test_a_search_is_not_told_test_accuracies(stored):
     stored()
     table = load_table("mine").without_test()
