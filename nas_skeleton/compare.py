@@ -10,8 +10,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from nas_skeleton import cli
+from nas_skeleton.comparing import strategies
 
 if TYPE_CHECKING:
     from nas_skeleton.results.comparison import Entry
@@ -41,7 +43,11 @@ class _Row:
         return self.entry.macs + self.links.macs
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    subcommand_metavar="| strategies --on TABLE",
+)
 @click.option(
     "--dataset",
     "datasets",
@@ -96,7 +102,9 @@ class _Row:
 @click.option("--no-training", is_flag=True, help="Show what is finished; train nothing.")
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@click.pass_context
 def main(
+    context: click.Context,
     datasets: tuple[str, ...],
     recipes: tuple[str, ...],
     protocol: str | None,
@@ -117,7 +125,17 @@ def main(
     accuracy; test accuracy is shown and chooses nothing. Each chosen cell is held against ST-GCN++,
     if that is among the models, and of each space the best with at most a tenth of its
     multiply-accumulates is shown too. Latencies are measured anew: leave the machine alone.
+    `compare strategies --help` says how to compare search strategies on a finished table.
     """
+    if context.invoked_subcommand is not None:
+        for given in context.command.params:
+            assert given.name is not None
+            if context.get_parameter_source(given.name) is ParameterSource.COMMANDLINE:
+                raise click.UsageError(
+                    f"{given.opts[0]} is for networks: write `compare "
+                    f"{context.invoked_subcommand}` and its own options behind it"
+                )
+        return cli.COMPLETE
     from nas_skeleton.errors import InputError
     from nas_skeleton.narration import Saying, train_with_progress
     from nas_skeleton.progress import open_dataset
@@ -310,6 +328,8 @@ def _verdicts(rows: list[_Row]) -> list[str]:
             )
     return lines
 
+
+main.add_command(strategies)
 
 if __name__ == "__main__":
     cli.run(main)

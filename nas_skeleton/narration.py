@@ -96,18 +96,16 @@ def pursue_with_progress(campaign: Campaign, forecast: Forecast, signals: Signal
     budget = (arguments.trials or len(campaign.space)) * len(arguments.seeds) * search.epochs
     reached = {key: search.trained_epochs(key) for key in search.jobs}
     left = max(1, budget - sum(reached.values()))
-    seconds = sum(forecast.seconds) / len(forecast.seconds) / search.epochs
     best = BestSoFar(campaign)
-    with closing(Progress("epochs of the budget", left, seconds * left)) as progress:
+    # By epochs: which architectures will be asked for, and so how long they take, nobody knows.
+    with closing(Progress("epochs of the budget", left)) as progress:
 
         def on_outcome(outcome: Outcome) -> None:
             _say_mishaps(outcome, progress)
             key = outcome.job.key
             before, reached[key] = reached.get(key, 0), search.trained_epochs(key)
             epochs = reached[key] - before
-            share = epochs / search.epochs
-            expected = share * forecast.seconds[outcome.job.arch_index]
-            progress.advance(expected, best.note(outcome), epochs)
+            progress.advance(epochs, best.note(outcome), epochs)
 
         campaign.pursue(signals, on_outcome, progress.say, side_by_side=forecast.side_by_side)
         if arguments.trials and search.search.spent < arguments.trials - 1e-6:

@@ -56,6 +56,7 @@ def show(run: str, top: int, as_json: bool, figure: Path | None) -> None:
     import datetime
 
     from nas_skeleton.results.leaderboard import NEEDED, format_leaderboard, run_leaderboard
+    from nas_skeleton.scheduling.adaptive import budget_of
     from nas_skeleton.scheduling.status import NEEDED as NEEDED_TOO
     from nas_skeleton.scheduling.status import run_status
 
@@ -88,6 +89,12 @@ def show(run: str, top: int, as_json: bool, figure: Path | None) -> None:
             click.echo(f"{field:14} {value}")
     engines = ", ".join(f"{engine} ({count})" for engine, count in board.engines.items())
     click.echo(f"{'engines':14} {engines or 'none yet'}")
+    if (budget := budget_of(opened, space)) is not None:
+        spent, trials = budget
+        click.echo(
+            f"{'budget':14} {spent:.3g} of {trials or len(space)} whole trainings' worth is asked "
+            "for by now; 'missing' is what of that is not trained"
+        )
     click.echo("\n".join(_status_lines(status, _errors(rows))) + "\n")
     click.echo(format_leaderboard(board, top))
 
@@ -199,17 +206,29 @@ def missing(run: str, as_json: bool, layout: str, shards: int | None) -> None:
     for job in jobs:
         error = errors.get((job.arch_index, job.seed))
         click.echo(f"{job.arch_index} {job.seed}" + (f" failed: {error}" if error else ""))
-    click.echo(f"{len(jobs)} trainings missing", err=True)
+    trainings = "training" + "s" * (len(jobs) != 1)
+    by_now = " of those asked for by now" * decides_by_results(opened.arguments)
+    click.echo(f"{len(jobs)} {trainings} missing{by_now}", err=True)
 
 
 @main.command()
 @click.argument("run")
-def collect(run: str) -> None:
+@click.option(
+    "--proxies",
+    "scored",
+    metavar="NAME",
+    help="Add the scores in runs/NAME, which `python -m nas_skeleton.proxies` wrote, to the table.",
+)
+def collect(run: str, scored: str | None) -> None:
     """Write RUN's table, learning curves and predictions as Parquet, the table also as CSV."""
     from nas_skeleton.progress import Progress
     from nas_skeleton.results.collect import collect as write
+    from nas_skeleton.results.proxies import check_fits, open_proxy_run, with_scores
 
     opened, space = _open(run)
+    proxies = open_proxy_run(scored) if scored else None
+    if proxies:
+        check_fits(proxies, opened)
     with ExitStack() as stack:
 
         def watch(steps: int) -> Callable[[], None]:
@@ -217,7 +236,12 @@ def collect(run: str) -> None:
             stack.callback(progress.close)
             return progress.advance
 
-        merged = write(opened, space, watch)
+        merged = write(
+            opened,
+            space,
+            watch,
+            lambda table: with_scores(table, proxies, space) if proxies else table,
+        )
     for path in merged.paths:
         click.echo(path)
     missing = _counts(opened, space)["missing"]

@@ -6,6 +6,7 @@ Thin: it reads options, prints the plan, lets `scheduling` work, and prints what
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -13,7 +14,7 @@ from click.core import ParameterSource
 
 from nas_skeleton import cli
 from nas_skeleton.scheduling.shards import DEFAULT_SHARDS
-from nas_skeleton.strategies.named import FROM_NNI, STRATEGIES, learns
+from nas_skeleton.strategies.named import FROM_NNI, STRATEGIES, check_known, has_study, learns
 from nas_skeleton.strategies.search import PARALLEL
 from nas_skeleton.training.engines import ENGINES
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULT_TRIALS = 24
 WHO_TRAINS = {"executor", "shard", "shards", "slurm", "dry_run"}  # no matter of a task of an array
+OF_REPLAYS = {"table", "strategy", "trials", "seed", "seeds", "parallel", "top"}  # beside --on
 LARGEST_SEED = 2**63 - 1  # what the store's integers hold
 
 
@@ -61,6 +63,13 @@ LARGEST_SEED = 2**63 - 1  # what the store's integers hold
     f"seeds, so many whole trainings' worth.  [default: {DEFAULT_TRIALS}, all for exhaustive]",
 )
 @click.option(
+    "--on",
+    "table",
+    metavar="TABLE",
+    help="Train nothing: search on the finished trainings of all architectures, by a simulated "
+    "clock. A run, a table.parquet of `runs collect`, or NATS-Bench's CSV.",
+)
+@click.option(
     "--parallel",
     type=click.IntRange(1),
     help="For strategies that learn: how many proposals may be under way, unknown to each other. "
@@ -71,6 +80,13 @@ LARGEST_SEED = 2**63 - 1  # what the store's integers hold
     is_flag=True,
     help="For strategies that learn: take architectures that compute the same function for one, "
     "and train the one with the lowest index only.",
+)
+@click.option(
+    "--export-study",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="For strategies of Optuna: write the study to this SQLite file when the search is "
+    "complete, for optuna-dashboard sqlite:///FILE.",
 )
 @click.option(
     "--one-per-class",
@@ -155,8 +171,10 @@ def main(
     seeds: str | None,
     strategy: str,
     trials: int | None,
+    table: str | None,
     parallel: int | None,
     share_classes: bool,
+    export_study: Path | None,
     one_per_class: bool,
     recipe: str | None,
     protocol: str | None,
@@ -181,15 +199,25 @@ def main(
     """
     from nas_skeleton.scheduling.signals import Signals
 
+    check_known(strategy)
+    if table is not None:
+        return _replay(context, table, strategy, trials, parse_seeds(seed, seeds), parallel, top)
     if one_per_class and strategy != "exhaustive":
         raise click.UsageError("--one-per-class needs --strategy exhaustive")
     if not learns(strategy) and (parallel is not None or share_classes):
-        raise click.UsageError("--parallel and --share-classes need a --strategy that learns")
+        option = "--share-classes" if share_classes else "--parallel"
+        raise click.UsageError(f"{option} needs a --strategy that learns, not {strategy}")
     if learns(strategy) and (executor == "slurm" or shard is not None):
+        option = "--executor slurm" if shard is None else f"--shard {shard}"
         raise click.UsageError(
-            f"--strategy {strategy} decides by results: it cannot be divided beforehand. Let one "
-            "job run this command, or several the same one: they share the work"
+            f"{option}: --strategy {strategy} decides by results, so it cannot be divided "
+            "beforehand. Let one job run this command, or several the same one: they share the work"
         )
+    if export_study is not None:
+        if not has_study(strategy):
+            raise click.UsageError("--export-study needs a --strategy of Optuna, such as tpe")
+        if not export_study.parent.is_dir():
+            raise click.UsageError(f"--export-study: there is no folder {export_study.parent}")
     training_seeds = parse_seeds(seed, seeds)
     if executor != "slurm" and (shards is not None or slurm):
         raise click.UsageError("--shards and --slurm need --executor slurm")
@@ -266,11 +294,40 @@ def main(
                 click.echo(f"\n{format_leaderboard(campaign.leaderboard(), top)}\n")
             else:
                 click.echo(_share(campaign))
+    if export_study is not None:
+        click.echo(_exported(campaign, export_study), err=True)
     click.echo(
         f"All results: python -m nas_skeleton.runs show {campaign.run.name}; as files: "
         f"python -m nas_skeleton.runs collect {campaign.run.name}"
     )
     return _report_failures(campaign)
+
+
+def _replay(
+    context: click.Context,
+    table: str,
+    strategy: str,
+    trials: int | None,
+    seeds: list[int],
+    parallel: int | None,
+    top: int,
+) -> int:
+    """`--on`: search on a finished table."""
+    from nas_skeleton.replaying import replay_search
+
+    for option in context.command.params:
+        assert option.name is not None
+        given = context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
+        if given and option.name not in OF_REPLAYS:
+            raise click.UsageError(f"{option.opts[0]} is for trainings, and --on trains nothing")
+    return replay_search(
+        table,
+        strategy,
+        trials=trials or (None if strategy == "exhaustive" else DEFAULT_TRIALS),
+        seeds=seeds,
+        parallel=parallel,
+        as_many=top,
+    )
 
 
 def parse_seeds(seed: int | None, seeds: str | None) -> list[int]:
@@ -288,6 +345,15 @@ def parse_seeds(seed: int | None, seeds: str | None) -> list[int]:
     if len(set(numbers)) < len(parts) or max(numbers) > LARGEST_SEED:
         raise click.UsageError(f"--seeds {seeds!r}: give different whole numbers: 777,888,999")
     return numbers
+
+
+def _exported(campaign: Campaign, path: Path) -> str:
+    """Write the study of a search; what to say of it."""
+    from nas_skeleton.strategies.optuna_search import export_study
+
+    assert campaign.adaptive is not None
+    trials = export_study(campaign.adaptive.strategy, path, campaign.run.name)
+    return f"study of {trials} proposals in {path}: optuna-dashboard sqlite:///{path}"
 
 
 def _share(campaign: Campaign) -> str:
@@ -405,10 +471,12 @@ def _what(campaign: Campaign) -> str:
     arguments = campaign.run.arguments
     seeds = f"{len(arguments.seeds)} seed" + "s" * (len(arguments.seeds) > 1)
     if campaign.adaptive is not None:
+        epochs = ", ".join(map(str, campaign.adaptive.strategy.looks))
+        looks = f", looked at after epochs {epochs} and the last" * bool(epochs)
         return (
             f"{arguments.strategy}, worth {arguments.trials} architectures x {seeds}, up to "
-            f"{arguments.parallel} proposals under way; asked for by now: {len(campaign.jobs)} "
-            "trainings"
+            f"{arguments.parallel} proposals under way{looks}; asked for by now: "
+            f"{len(campaign.jobs)} trainings"
         )
     archs = len({job.arch_index for job in campaign.jobs})
     return (
@@ -428,11 +496,20 @@ def _seconds(campaign: Campaign, jobs: list[Job], forecast: Forecast) -> float:
 
 
 def _report_failures(campaign: Campaign) -> int:
+    import pandas as pd
+
     from nas_skeleton.results import schema
 
-    rows = campaign.run.rows(["key", "arch_index", "seed", "status", "error"])
+    # Every row: a training that failed after a pause has its row of the pause as well.
+    columns = ["key", "arch_index", "seed", "status", "error", "finished_at"]
+    rows = campaign.run.rows(columns, every=True)
     planned = {job.key for job in campaign.own_jobs}
-    failed = rows[rows["status"].isin([schema.DIVERGED, schema.FAILED]) & rows["key"].isin(planned)]
+    settled = campaign.run.settled_keys()
+    last = rows.sort_values("finished_at", kind="stable").drop_duplicates("key", keep="last")
+    diverged = rows[rows["status"] == schema.DIVERGED].drop_duplicates("key")
+    crashed = last[(last["status"] == schema.FAILED) & ~last["key"].isin(settled)]
+    failed = pd.concat([diverged, crashed]).sort_values(["arch_index", "seed"])
+    failed = failed[failed["key"].isin(planned)]
     for row in failed.itertuples():
         click.echo(f"#{row.arch_index} seed {row.seed} {row.status}: {row.error}", err=True)
     if failed.empty:

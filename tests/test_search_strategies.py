@@ -23,6 +23,7 @@ def test_a_strategy_searches_and_the_same_command_has_nothing_left_to_do(here):
     assert "4 done, 0 to do" in again.stdout
     (name,) = [line.split()[-1] for line in done.stdout.splitlines() if "runs collect" in line]
     assert "regularized-evolution" in name
+    assert "4 of 4 whole trainings' worth is asked for" in here("runs", "show", name).stdout
     shown = json.loads(here("runs", "show", name, "--json").stdout)
     assert shown["trainings"]["done"] == 4
     assert shown["trainings"]["missing"] == 0
@@ -32,6 +33,7 @@ def test_a_strategy_searches_and_the_same_command_has_nothing_left_to_do(here):
 def test_successive_halving_pauses_most_and_finishes_few(here):
     done = here(*HALVING, "--trials", "4", "--run", "halving")
     assert done.returncode == 0, done.stderr
+    assert "looked at after epochs 1 and the last" in done.stdout
     rows = open_run("halving").rows(["status", "epochs"])
     counts = rows["status"].value_counts()
     assert counts[schema.PAUSED] > counts[schema.DONE] > 0
@@ -47,8 +49,10 @@ def test_successive_halving_pauses_most_and_finishes_few(here):
     ("options", "message"),
     [
         (("--strategy", "bogus"), "unknown --strategy 'bogus': known are random, exhaustive"),
-        (("--parallel", "3"), "--parallel and --share-classes need a --strategy that learns"),
+        (("--parallel", "3"), "--parallel needs a --strategy that learns, not random"),
+        (("--strategy", "tpe", "--export-study", "no/x.db"), "there is no folder no"),
         (("--strategy", "reinforce", "--shard", "0/2"), "cannot be divided beforehand"),
+        (("--strategy", "bananas", "--export-study", "x.db"), "needs a --strategy of Optuna"),
         (("--strategy", "reinforce", "--space", "models"), "reinforce"),
     ],
 )
@@ -57,3 +61,17 @@ def test_a_mistake_is_one_line(here, options, message):
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_study_of_optuna_is_exported(here, workdir):
+    options = ("--strategy", "tpe", "--trials", "3", "--export-study", "study.db")
+    done = here(*EVOLUTION[:-4], *options, "--workers", "1", "--run", "mine")
+    assert done.returncode == 0, done.stderr
+    assert "optuna-dashboard sqlite:///study.db" in done.stderr
+    optuna = pytest.importorskip("optuna")
+    study = optuna.load_study(study_name="mine", storage=f"sqlite:///{workdir}/study.db")
+    assert len(study.trials) == 3
+    rows = open_run("mine").rows(["arch_index", "final_valid_top1"])
+    assert {trial.user_attrs["arch_index"]: trial.value for trial in study.trials} == dict(
+        rows.itertuples(index=False, name=None)
+    )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from nas_skeleton.network.candidate import CandidateNetwork
+from nas_skeleton.network.candidate import CandidateNetwork, CellBuilder
 from nas_skeleton.network.cell import LeanCell
 from nas_skeleton.network.classifier import Classifier
 from nas_skeleton.network.initialise import initialise
@@ -98,12 +98,17 @@ def candidate_network(
     layout: Layout,
     in_channels: int = 3,
     plain: bool = False,
+    every_edge: bool = False,
+    build_cell: CellBuilder | None = None,
 ) -> CandidateNetwork:
     """The network without particular weights; `plain` builds the reference form of the same.
 
     `in_channels` is C of its clips: coordinates and scores of all modalities, then A-links.
+    `every_edge` takes from the reference form what shows in the parts of a network, and not the
+    rest, which is slow: each edge is computed, dead or not, with a ReLU of its own, and each layer
+    has an output of its own. `build_cell` makes something else of the cells.
     """
-    structural = ReferenceGraphConvolution if plain else GraphConvolution
+    structural = ReferenceGraphConvolution if plain or every_edge else GraphConvolution
     stem: nn.Module
     if isinstance(card.stem, ImageStemCard):
         stem = ImageStem(in_channels, recipe.channels)
@@ -126,7 +131,7 @@ def candidate_network(
         classes=classes,
         reduction=card.macro.reduction,
         operations=graph(layout) if card.operations == "graph" else Grid(),
-        build_cell=ReferenceCell if plain else LeanCell,
+        build_cell=build_cell or (ReferenceCell if plain or every_edge else LeanCell),
     )
 
 

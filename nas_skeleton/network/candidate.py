@@ -76,7 +76,17 @@ class CandidateNetwork(Classifier):
         self.classifier = nn.Linear(width, classes)
 
     def forward(self, clips: Tensor) -> Tensor:
-        n, m = clips.shape[0], clips.shape[-1]
-        maps = torch.relu(self.norm(self.blocks(self.stem(clips))))
-        features = maps.mean(dim=(2, 3)).view(n, m, -1).mean(dim=1)
-        return self.classifier(features)  # type: ignore[no-any-return]
+        return self.head(self.blocks(self.stem(clips)), clips.shape[-1])
+
+    def head(self, maps: Tensor, bodies: int) -> Tensor:
+        """Class scores `(N, classes)` of the last block's maps `(N * bodies, C, T, V)`."""
+        features = self._activated(maps).mean(dim=(2, 3))
+        return self.classifier(features.view(-1, bodies, features.shape[1]).mean(dim=1))  # type: ignore[no-any-return]
+
+    def maps(self, clips: Tensor) -> Tensor:
+        """What the classifier sees the means of, `(N * M, 4 * channels, T, V)`."""
+        return self._activated(self.blocks(self.stem(clips)))
+
+    def _activated(self, maps: Tensor) -> Tensor:
+        """The maps of the last block after its norm and ReLU."""
+        return torch.relu(self.norm(maps))

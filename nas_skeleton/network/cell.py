@@ -7,6 +7,8 @@ are the same in both, so a state dict of one names the parameters of the other.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -35,12 +37,16 @@ class ConvNorm(nn.Module):
 
 
 class Bias(nn.Module):
-    """What ReLU-Conv-BN makes of a zero map: the bias of its batch norm, one value a channel."""
+    """What ReLU-Conv-BN makes of a zero map: the bias of its batch norm, one value a channel.
 
-    def __init__(self, channels: int) -> None:
+    `norm` has that bias where it is shared with a convolution.
+    """
+
+    def __init__(self, channels: int, norm: nn.Module | None = None) -> None:
         super().__init__()
-        self.norm = nn.Module()
-        self.norm.bias = nn.Parameter(torch.zeros(channels))
+        self.norm = norm or nn.Module()
+        if norm is None:
+            self.norm.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, maps: Tensor) -> Tensor:
         bias = self.norm.bias
@@ -48,12 +54,38 @@ class Bias(nn.Module):
         return bias[None, :, None, None].expand_as(maps)
 
 
+UsedEdge = tuple[int, int, nn.Module]  # source, target, and what it computes
+
+
+def flow(maps: Tensor, used: Sequence[UsedEdge], scales: Sequence[Tensor] = ()) -> Tensor:
+    """The output of a cell whose edges with something to contribute are `used`, sources first.
+
+    Args:
+        maps: `(N, C, T, V)`; the output has this shape.
+        used: a `ConvNorm` gets its source after ReLU, any other module gets it as it is.
+        scales: a factor for what each edge contributes; none for one.
+    """
+    nodes: dict[int, Tensor] = {0: maps}
+    activated: dict[int, Tensor] = {}
+    for place, (source, target, module) in enumerate(used):
+        value = nodes.get(source, maps)  # a bias edge has a zero source: only the shape counts
+        if isinstance(module, ConvNorm):
+            if source not in activated:
+                activated[source] = torch.relu(value)
+            value = activated[source]
+        out = module(value)
+        if scales:
+            out = out * scales[place]
+        nodes[target] = nodes[target] + out if target in nodes else out
+    return nodes[3] if 3 in nodes else torch.zeros_like(maps)
+
+
 class LeanCell(nn.Module):
     """One cell, `(N, C, T, V)` to the same shape."""
 
     def __init__(self, cell: Cell, channels: int, operations: Operations) -> None:
         super().__init__()
-        self._used: list[tuple[int, int, nn.Module]] = []
+        self._used: list[UsedEdge] = []
         for (source, target, name), role in zip(cell.named_edges(), roles(cell), strict=True):
             module: nn.Module
             if role is Role.DEAD:
@@ -68,14 +100,4 @@ class LeanCell(nn.Module):
             self._used.append((source, target, module))
 
     def forward(self, maps: Tensor) -> Tensor:
-        nodes: dict[int, Tensor] = {0: maps}
-        activated: dict[int, Tensor] = {}
-        for source, target, module in self._used:
-            value = nodes.get(source, maps)  # a bias edge has a zero source: only the shape counts
-            if isinstance(module, ConvNorm):
-                if source not in activated:
-                    activated[source] = torch.relu(value)
-                value = activated[source]
-            out = module(value)
-            nodes[target] = nodes[target] + out if target in nodes else out
-        return nodes[3] if 3 in nodes else torch.zeros_like(maps)
+        return flow(maps, self._used)

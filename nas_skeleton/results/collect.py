@@ -67,6 +67,7 @@ def collect(
     run: Run,
     space: SearchSpace,
     watch: Callable[[int], Callable[[], None]] = lambda _: lambda: None,
+    further: Callable[[pd.DataFrame], pd.DataFrame] = lambda table: table,
 ) -> Collected:
     """Write the table, curves and predictions of `run` into its folder.
 
@@ -77,6 +78,7 @@ def collect(
         run: the run; it may still be at work.
         space: its space, which knows the costs of copied rows.
         watch: called with a number of steps; what it returns is called after each.
+        further: adds columns of numbers to the table, behind its own.
 
     Raises:
         InputError: the store is damaged, the space's card is no longer the run's, or what was
@@ -91,13 +93,15 @@ def collect(
     advance = watch(-(-len(own) // BATCH))
     folder = run.folder
     with (
-        _replacing(folder / "table.parquet") as table_path,
-        _replacing(folder / "table.csv") as csv_path,
-        _replacing(folder / "curves.parquet") as curves_path,
-        _replacing(folder / "predictions.parquet") as predictions_path,
+        replacing(folder / "table.parquet") as table_path,
+        replacing(folder / "table.csv") as csv_path,
+        replacing(folder / "curves.parquet") as curves_path,
+        replacing(folder / "predictions.parquet") as predictions_path,
     ):
-        columns = table[list(schema.COLUMNS)]
-        pq.write_table(pa.Table.from_pandas(columns, _TABLE, preserve_index=False), table_path)
+        columns = further(table[list(schema.COLUMNS)])
+        added = [(name, pa.float64()) for name in columns.columns[len(schema.COLUMNS) :]]
+        kinds = pa.schema([*_TABLE, *(pa.field(*column) for column in added)])
+        pq.write_table(pa.Table.from_pandas(columns, kinds, preserve_index=False), table_path)
         columns.to_csv(csv_path, index=False)
         epochs = 0
         with (
@@ -218,7 +222,7 @@ def _check(path: Path, count: int, keys: pd.Series[Any] | None) -> None:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """A file beside `path` to write to, which takes its place if all goes well."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -26,6 +26,7 @@ from nas_skeleton.errors import InputError
 from nas_skeleton.results import schema, store
 
 FORMAT = 1
+SUPERNET = "supernet.json"  # in a folder under runs/ that is no run (`one_shot`)
 _CHANGED = {
     "fingerprint": " (the data, who is in which part of its protocol, or its A-links changed)",
     "recipe_hash": " (the card's stem, macro skeleton, input or recipe changed)",
@@ -163,6 +164,11 @@ def open_run(name: str) -> Run:
     """
     check_name(name, "run")
     folder = runs_folder() / name
+    if (folder / SUPERNET).is_file():
+        raise InputError(
+            f"{folder} is a supernet, no table of trainings: its cells are in ranking.csv, and "
+            "`python -m nas_skeleton.supernet` shows them"
+        )
     if not (folder / "run.json").is_file():
         known = ", ".join(run_names()) or "none yet"
         raise InputError(f"no run {name!r} in {runs_folder()}: there are: {known}")
@@ -198,6 +204,8 @@ def plan_run(
                     f"{_CHANGED.get(field, '')}: choose another name with --run, or move the "
                     "folder away"
                 )
+    elif (folder / SUPERNET).is_file():
+        raise InputError(f"{folder} holds a supernet: choose another --run")
     elif (folder / "results").is_dir():
         raise InputError(f"{folder} holds results but no run.json: choose another --run")
     return Run(folder, arguments, data)

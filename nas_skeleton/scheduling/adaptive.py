@@ -66,7 +66,7 @@ class AdaptiveSearch:
     def __init__(self, run: Run, space: SearchSpace, together: int = 1) -> None:
         self.jobs: dict[str, Job] = {}
         self.expected_s: dict[str, float] = {}
-        self._seconds_of: Callable[[int], float] = lambda _: 0.0
+        self._seconds_of: Callable[[int], float] | None = None
         self.together = together
         self.epochs = space.card.recipe(run.arguments.recipe).epochs
         self.strategy = strategy_of(run.arguments, space)
@@ -108,7 +108,7 @@ class AdaptiveSearch:
         key = outcome.job.key
         self._under_way.discard(key)
         if outcome.status == schema.FAILED:
-            self._known[key] = Known(lost=True)
+            self._known[key] = replace(self._known.get(key, Known()), lost=True)
         else:
             self._known.update(_stored(self._run, key))
         self._settle()
@@ -137,7 +137,8 @@ class AdaptiveSearch:
                 if job.key not in self._under_way:  # a longer one waits for a shorter one to end
                     self._under_way.add(job.key)
                     self._ready.append(job)
-                    self.expected_s[job.key] = self._seconds_of(job.arch_index)
+                    if self._seconds_of is not None:
+                        self.expected_s[job.key] = self._seconds_of(job.arch_index)
         self._open = still_open
 
     def _jobs_of(self, asked: Asked) -> list[Job]:
@@ -159,16 +160,15 @@ class AdaptiveSearch:
         latencies = [known.latency_ms for known in every if known.latency_ms is not None]
         macs = next((known.macs for known in every if known.macs is not None), None)
         latency = fmean(latencies) if latencies else None
-        if any(known.lost for known in every):
-            return Result(0.0, macs, latency)
-        try:
-            valid = fmean(known.valid[asked.epochs] for known in every)
-        except KeyError:
+        # Of what came to nothing later, what was seen before stays as it was told.
+        told = [known.valid.get(asked.epochs, 0.0 if known.lost else None) for known in every]
+        valid = [value for value in told if value is not None]
+        if len(valid) < len(told):
             raise InputError(
                 f"run {self._run.name!r}: #{asked.arch_index} was not evaluated after epoch "
                 f"{asked.epochs}: the strategy must name that epoch in `looks`"
-            ) from None
-        return Result(valid, macs, latency)
+            )
+        return Result(fmean(valid), macs, latency)
 
 
 def decides_by_results(arguments: Arguments) -> bool:
@@ -191,6 +191,16 @@ def missing_pairs(
     if decides_by_results(run.arguments):
         return [(job.arch_index, job.seed) for job in AdaptiveSearch(run, space).missing()]
     return [pair for pair in planned_pairs(run.arguments, space) if pair not in settled]
+
+
+def budget_of(run: Run, space: SearchSpace) -> tuple[float, int | None] | None:
+    """What a search that decides by results has asked for by now, and its budget (None: no limit).
+
+    In whole trainings with all seeds; None of a run whose trainings are planned.
+    """
+    if not decides_by_results(run.arguments):
+        return None
+    return AdaptiveSearch(run, space).search.spent, run.arguments.trials
 
 
 def strategy_of(arguments: Arguments, space: SearchSpace) -> Strategy:
@@ -227,10 +237,24 @@ def _stored(run: Run, key: str | None = None) -> dict[str, Known]:
     only = {"fingerprint": arguments.fingerprint, "recipe_hash": arguments.recipe_hash}
     if key is not None:
         only["key"] = key
-    rows = store.read_rows(run.results_folder, _COLUMNS, only=only, blobs=True)
-    return {
-        row["key"]: _known(row) for row in rows.to_dict("records") if row["status"] != schema.FAILED
-    }
+    # Every row: of a training that diverged, those of its pauses tell what was seen before.
+    rows = store.read_rows(run.results_folder, _COLUMNS, only=only, every=True, blobs=True)
+    found: dict[str, Known] = {}
+    for row in rows.to_dict("records"):
+        if row["status"] != schema.FAILED:
+            found[row["key"]] = _joined(found.get(row["key"], Known()), _known(row))
+    return found
+
+
+def _joined(first: Known, second: Known) -> Known:
+    """What two rows of one training tell."""
+    return Known(
+        valid=first.valid | second.valid,
+        macs=second.macs,
+        latency_ms=first.latency_ms if second.latency_ms is None else second.latency_ms,
+        complete=first.complete or second.complete,
+        lost=first.lost or second.lost,
+    )
 
 
 def _known(row: dict[Any, Any]) -> Known:

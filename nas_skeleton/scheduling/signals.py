@@ -22,11 +22,15 @@ class Signals:
     """Hears the signals that ask this process to stop.
 
     `received` tells that one came, `at_once` that there is no time to save anything.
+
+    Args:
+        saving: what a user reads is done first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, saving: str = "running trainings are saved first") -> None:
         self.received = False
         self.at_once = False
+        self._text = f"\nStopping: {saving}; Ctrl-C again stops at once.\n".encode()
 
     @contextmanager
     def handled(self) -> Iterator[Signals]:
@@ -51,7 +55,7 @@ class Signals:
             self.at_once |= number == signal.SIGINT
             return
         self.received = True  # os.write: a handler may interrupt anything, a print too
-        os.write(2, b"\nStopping: running trainings are saved first; Ctrl-C again stops at once.\n")
+        os.write(2, self._text)
 
 
 def ignore() -> None:

@@ -37,8 +37,8 @@ class Result:
     """What a strategy hears of a trial.
 
     Attributes:
-        valid_top1: top-1 on validation clips in [0, 1], of several seeds the mean; 0 if one of the
-            trainings diverged or failed.
+        valid_top1: top-1 on validation clips in [0, 1], of several seeds the mean, in which a
+            training that diverged or failed counts as 0.
         macs: multiply-accumulates of one clip; None where they are not known.
         latency_ms: milliseconds of one clip; None where they are not known.
     """

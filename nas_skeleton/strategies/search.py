@@ -1,10 +1,10 @@
 """A search: a strategy, its budget, and its proposals in order.
 
 Trainings end in whatever order workers finish them; a strategy is nevertheless told in the order of
-its proposals, and at fixed moments: proposal n is made when exactly the first n - `parallel` + 1
-results are told. So a search depends on its arguments and on results only, not on how many workers
-there are or how fast they happen to be, and one that was stopped is continued by making it again
-and answering from the store.
+its proposals, and at fixed moments: proposal n is made when the first n - `parallel` + 1 results
+are told, and as many more as it takes until the strategy proposes something. So a search depends on
+its arguments and on results only, not on how many workers there are or how fast they happen to be,
+and one that was stopped is continued by making it again and answering from the store.
 """
 
 from __future__ import annotations

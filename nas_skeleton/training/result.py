@@ -60,7 +60,8 @@ class Measured:
     `peak_memory_bytes` that of all of them together. `engine` names
     all engines that trained it, joined by "+"; `fallback` says why it left the one it was meant
     for, and is empty if it did not. `scores` are natural logarithms of class probabilities
-    `(clips, classes)` behind the predictions.
+    `(clips, classes)` behind the predictions. The recipe has the training evaluated
+    after every `evaluate_every` epochs.
     """
 
     curve: list[EpochRecord]
@@ -73,6 +74,7 @@ class Measured:
     device: str
     precision: str
     scores: dict[str, NDArray[np.float16]] = field(default_factory=dict)
+    evaluate_every: int = 1
 
     @property
     def final(self) -> EpochRecord:
@@ -83,13 +85,15 @@ class Measured:
     def best_on_valid(self) -> EpochRecord | None:
         """The evaluated epoch with the highest validation top-1, the first of equals.
 
-        None where the protocol has no validation set: then there is nothing to choose an epoch by.
+        Of those that the recipe names: where else somebody looked changes nothing. None where the
+        protocol has no validation set: then there is nothing to choose an epoch by.
         """
-        return best_on_valid(self.curve)
+        return best_on_valid(self.curve, self.evaluate_every)
 
 
-def best_on_valid(curve: Sequence[EpochRecord]) -> EpochRecord | None:
-    """See `Measured.best_on_valid`."""
+def best_on_valid(curve: Sequence[EpochRecord], evaluate_every: int) -> EpochRecord | None:
+    """See `Measured.best_on_valid`; the last record counts as named by the recipe."""
     if "valid" not in curve[-1].accuracy:
         return None
-    return max(curve, key=lambda record: record.accuracy["valid"].top1)
+    named = [record for record in curve[:-1] if record.epoch % evaluate_every == 0]
+    return max([*named, curve[-1]], key=lambda record: record.accuracy["valid"].top1)

@@ -287,7 +287,7 @@ class _Group:
         assert self.weights_path is not None
         record = curve[-1]
         kinds: list[Which] = ["last"] if record.epoch == self.problem.recipe.epochs else []
-        if best_on_valid(curve) is record:
+        if best_on_valid(curve, self.problem.recipe.evaluate_every) is record:
             kinds.append("best")
         if not kinds:
             return
@@ -325,6 +325,7 @@ class _Group:
             device=device_name(self.problem.task.device),
             precision=self._precision(),
             scores={split: log_probabilities(scores) for split, scores in held_out.items()},
+            evaluate_every=self.problem.recipe.evaluate_every,
         )
 
     def _precision(self) -> str:

@@ -8,6 +8,7 @@ import pytest
 from nas_skeleton.errors import InputError
 from nas_skeleton.results import schema
 from nas_skeleton.results.run import open_run
+from nas_skeleton.results.store import ResultWriter
 from nas_skeleton.scheduling.adaptive import missing_pairs
 from nas_skeleton.scheduling.campaign import start_campaign
 from nas_skeleton.scheduling.means import choose_means
@@ -198,3 +199,20 @@ def test_a_protocol_without_validation_clips_is_refused(workdir):
     with pytest.raises(InputError, match="decides by validation clips"):
         campaign(protocol="odd-even")
     assert not (workdir / "runs").exists()
+
+
+def test_what_was_seen_before_a_training_diverged_stays_as_it_was_told(workdir):
+    halving = campaign("halver", trials=1, parallel=1)
+    pursue(halving)
+    heard = [told[1] for told in halving.adaptive.strategy.heard]
+    run = open_run("mine")
+    rows = run.rows(every=True, blobs=True)
+    paused = rows[rows["status"] == schema.PAUSED].iloc[0]
+    lost = json.loads(paused[list(schema.COLUMNS)].dropna().to_json())
+    lost["status"] = schema.DIVERGED
+    ResultWriter(run.results_folder, "later").append(lost)
+    again = campaign("halver", trials=1, parallel=1).adaptive
+    while again.next() is None and not again.exhausted():
+        pass
+    assert [told[1] for told in again.strategy.heard][:3] == heard[:3]
+    assert min(heard[:3]) > 0

@@ -7,6 +7,7 @@ import pytest
 
 from nas_skeleton.spaces import load_space
 from nas_skeleton.strategies import Result, Search, Setting, build_strategy
+from nas_skeleton.strategies.named import SEVERAL_SEEDS
 
 SPACE = load_space("nb201")
 EPOCHS = (1, 3, 9, 27)
@@ -40,13 +41,19 @@ def landscape():
     return Landscape()
 
 
+def setting(name, seed=0, *, space=SPACE, epochs=EPOCHS, trials=20):
+    """With as many training seeds as the strategy needs."""
+    seeds = 3 if name in SEVERAL_SEEDS else 1
+    return Setting(space, seed, epochs=epochs, seeds=seeds, trials=trials)
+
+
 def search(name, answer, *, seed=0, trials=20, parallel=1, draw=None, proposals=None):
     """All that a search proposes, in order; `answer` gives results, `draw` the order they come in.
 
     Stops after `proposals`, whatever is still under way.
     """
-    setting = Setting(SPACE, seed, epochs=EPOCHS, trials=trials)
-    running = Search(build_strategy(name, setting), setting, parallel=parallel)
+    made_in = setting(name, seed, trials=trials)
+    running = Search(build_strategy(name, made_in), made_in, parallel=parallel)
     asked, under_way = [], []
     while True:
         while (found := running.next()) is not None:
@@ -58,6 +65,11 @@ def search(name, answer, *, seed=0, trials=20, parallel=1, draw=None, proposals=
             return asked
         done = under_way.pop(draw.randrange(len(under_way)) if draw else 0)
         running.finish(done, answer(done))
+
+
+@pytest.fixture(name="setting")
+def setting_fixture():
+    return setting
 
 
 @pytest.fixture(name="search", scope="session")

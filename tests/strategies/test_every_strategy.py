@@ -10,7 +10,6 @@ from nas_skeleton.strategies import STRATEGIES, Result, Setting, Trial, build_st
 
 SPACE = load_space("nb201")
 EPOCHS = (1, 3, 9, 27)
-SETTING = Setting(SPACE, seed=0, epochs=EPOCHS, trials=20)
 
 every_strategy = pytest.mark.parametrize("name", STRATEGIES)
 
@@ -47,7 +46,8 @@ def test_a_search_that_was_stopped_continues_from_stored_results(name, search, l
     stored = {}
 
     def train(found):
-        return stored.setdefault((found.arch_index, found.epochs), landscape(found))
+        key = (found.arch_index, found.epochs, found.seeds)
+        return stored.setdefault(key, landscape(found))
 
     stopped = search(name, train, parallel=3, draw=random.Random(3), proposals=15)
     assert trials(stopped) == uninterrupted[: len(stopped)]
@@ -62,7 +62,8 @@ def test_proposals_depend_on_what_was_told_alone(name, search, landscape):
     known = {(found.arch_index, found.epochs) for found in first}
 
     def elsewhere_everything_is_perfect(found):
-        return landscape(found) if (found.arch_index, found.epochs) in known else Result(1.0)
+        perfect = Result(1.0, 1, 0.1)
+        return landscape(found) if (found.arch_index, found.epochs) in known else perfect
 
     assert trials(search(name, elsewhere_everything_is_perfect)) == trials(first)
 
@@ -72,22 +73,26 @@ def test_nothing_is_paid_for_twice(name, search, landscape):
     asked = search(name, landscape)
     longest = {}
     for found in asked:
-        longest[found.arch_index] = max(longest.get(found.arch_index, 0), found.epochs)
-    assert sum(found.cost for found in asked) == pytest.approx(sum(longest.values()) / EPOCHS[-1])
+        for seed in found.seeds:
+            key = (found.arch_index, seed)
+            longest[key] = max(longest.get(key, 0), found.epochs)
+    seeds = len({seed for _, seed in longest})
+    whole = EPOCHS[-1] * seeds
+    assert sum(found.cost for found in asked) == pytest.approx(sum(longest.values()) / whole)
 
 
 @every_strategy
-def test_proposals_are_valid_and_plain(name, search, landscape):
+def test_proposals_are_valid_and_plain(name, search, landscape, setting):
     for trial in trials(search(name, landscape, trials=30, parallel=2)):
         assert type(trial.arch_index) is int  # goes into JSON
         assert 0 <= trial.arch_index < len(SPACE)
         assert trial.epochs is None or (type(trial.epochs) is int and trial.epochs in EPOCHS)
-        assert trial.seed in (None, 0)
+        assert trial.seed in (None, *range(setting(name).seeds))
 
 
 @every_strategy
-def test_asked_before_it_is_told_anything_it_does_not_fail(name):
-    strategy = build_strategy(name, SETTING)
+def test_asked_before_it_is_told_anything_it_does_not_fail(name, setting):
+    strategy = build_strategy(name, setting(name))
     asked = [strategy.ask() for _ in range(60)]
     assert isinstance(asked[0], Trial)
     assert all(trial is None or isinstance(trial, Trial) for trial in asked)
@@ -108,9 +113,9 @@ def built_or_why_not(name, setting):
 
 
 @every_strategy
-def test_it_searches_reference_models_or_says_why_not(name):
+def test_it_searches_reference_models_or_says_why_not(name, setting):
     space = load_any_space("models")
-    setting = Setting(space, seed=0, epochs=EPOCHS, trials=3)
+    setting = setting(name, space=space, trials=3)
     strategy, message = built_or_why_not(name, setting)
     if strategy is None:
         assert message.startswith(f"--strategy {name} ")
@@ -121,12 +126,12 @@ def test_it_searches_reference_models_or_says_why_not(name):
         if trial is None:
             break
         assert 0 <= trial.arch_index < len(space)
-        strategy.tell(trial, Result(trial.arch_index / 10))
+        strategy.tell(trial, Result(trial.arch_index / 10, 1000, 1.0))
 
 
 @every_strategy
-def test_it_works_with_whole_trainings_only_or_says_why_not(name):
-    strategy, message = built_or_why_not(name, Setting(SPACE, seed=0, epochs=(30,), trials=3))
+def test_it_works_with_whole_trainings_only_or_says_why_not(name, setting):
+    strategy, message = built_or_why_not(name, setting(name, epochs=(30,), trials=3))
     if strategy is None:
         assert message.startswith(f"--strategy {name} ")
         assert "epoch 30" in message
@@ -148,10 +153,10 @@ def test_strategies_that_stop_early_need_a_look_before_the_end(name):
 
 
 @every_strategy
-def test_whether_it_learns_is_known_by_its_name(name):
-    assert build_strategy(name, SETTING).learns == learns(name)
+def test_whether_it_learns_is_known_by_its_name(name, setting):
+    assert build_strategy(name, setting(name)).learns == learns(name)
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones():
+def test_an_unknown_name_is_answered_with_the_known_ones(setting):
     with pytest.raises(InputError, match=r"unknown --strategy 'magic': known are random, "):
-        build_strategy("magic", SETTING)
+        build_strategy("magic", setting("magic"))
