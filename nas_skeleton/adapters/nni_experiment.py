@@ -83,6 +83,7 @@ class PackExperiment:
                 "make --pack larger"
             )
         self._folder = folder.resolve()
+        self._home = Path.home()  # NNI is given another one, trials are not
         self._assignment = assignment
         self._packs = packs
         self._concurrency = concurrency
@@ -169,7 +170,7 @@ class PackExperiment:
                 "env",
                 "-u",
                 "NODE_OPTIONS",
-                f"HOME={Path.home()}",
+                f"HOME={self._home}",
                 sys.executable,
                 "-m",
                 "nas_skeleton.adapters.nni_trial",
@@ -182,7 +183,13 @@ class PackExperiment:
         config.tuner = CustomAlgorithmConfig(
             class_name="nas_skeleton.adapters.nni_tuner.PackTuner",
             code_directory=str(Path(nas_skeleton.__file__).parents[1]),
-            class_args={"packs": str(packs), "command": os.getpid(), "command_began": at},
+            class_args={
+                "packs": str(packs),
+                "command": os.getpid(),
+                "command_began": at,
+                "port": self.port,
+                "prefix": self._prefix,
+            },
         )
         return experiment
 
@@ -219,14 +226,15 @@ class PackExperiment:
                     )
 
     def _stop(self) -> None:
-        """End the experiment and see that nothing of it is left."""
+        """End the experiment.
+
+        If its manager does not end as it is asked to, its trials and its tuner do so by themselves
+        soon after this command.
+        """
         experiment, self._experiment = self._experiment, None
         process = experiment and experiment._proc
         if process is None:
             return
-        left: list[psutil.Process] = []
-        with contextlib.suppress(psutil.Error):
-            left = psutil.Process(process.pid).children(recursive=True)
         process.terminate()  # it ends its trials, which save their checkpoints
         try:
             process.wait(STOP_S)
@@ -235,9 +243,6 @@ class PackExperiment:
             process.wait()
         experiment._proc = None
         experiment.stop()  # NNI's own books: nothing runs any more
-        for survivor in left:
-            with contextlib.suppress(psutil.Error):
-                survivor.kill()
 
 
 def _free_port(wanted: int | None) -> int:

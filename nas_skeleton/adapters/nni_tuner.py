@@ -1,25 +1,28 @@
 """What NNI calls a tuner: hands out the packs of an experiment, one to a trial.
 
-It lives in a process that NNI's manager starts. From there it watches the command that began the
-experiment: when that is gone, however it ended, the manager is told to stop, and all else with it.
+It lives in a process that NNI's manager starts, and detaches. From there it watches the command
+that began the experiment: when that is gone, however it ended, the manager is asked to stop, and
+this process ends even if the manager is gone too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import signal
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import nni
+from nni.experiment import rest
 from nni.tuner import Tuner
 
 from nas_skeleton.scheduling.presence import began
 
 LOOK_S = 1.0
+STOP_S = 60.0  # what the manager may take to stop the trials and itself
 
 
 class PackTuner(Tuner):  # type: ignore[misc]
@@ -29,14 +32,16 @@ class PackTuner(Tuner):  # type: ignore[misc]
         packs: a JSON file: a list of packs, each a list of pairs of architecture and seed.
         command: the process that began the experiment.
         command_began: tells it from a later one of the same number.
+        port: where the manager listens.
+        prefix: of its address, if it has one.
     """
 
-    def __init__(self, packs: str, command: int, command_began: float) -> None:
+    def __init__(
+        self, packs: str, command: int, command_began: float, port: int, prefix: str | None
+    ) -> None:
         self._packs: list[list[list[int]]] = json.loads(Path(packs).read_text("utf-8"))
-        manager = os.getppid()
-        threading.Thread(
-            target=_end_orphan, args=(manager, command, command_began), daemon=True
-        ).start()
+        watched = (command, command_began, port, prefix)
+        threading.Thread(target=_end_orphan, args=watched, daemon=True).start()
 
     def update_search_space(self, search_space: dict[str, Any]) -> None:
         """Nothing: what is trained is in the packs."""
@@ -52,7 +57,11 @@ class PackTuner(Tuner):  # type: ignore[misc]
         """Nothing: the results are in the store of the run."""
 
 
-def _end_orphan(manager: int, command: int, command_began: float) -> None:
+def _end_orphan(command: int, command_began: float, port: int, prefix: str | None) -> None:
     while began(command) == command_began:
         time.sleep(LOOK_S)
-    os.kill(manager, signal.SIGTERM)
+    # Asked at its address, not signalled: it is not the parent of this process.
+    with contextlib.suppress(OSError):  # as `requests` says that the manager is gone
+        rest.delete(port, "/experiment", prefix)
+        time.sleep(STOP_S)  # it ends this process, having ended the trials
+    os._exit(1)
