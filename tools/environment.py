@@ -228,7 +228,9 @@ def set_up(wanted: str, exact: bool, lock: int) -> None:
     ensure_pip(python, lock)
     install_torch(python, build, lock)
     install_project(python, CONSTRAINTS, lock)
-    run(python, "-m", "pip", "check", "--disable-pip-version-check", lock=lock)
+    check = (python, "-m", "pip", "check", "--disable-pip-version-check")
+    if subprocess.run(check, cwd=ROOT, pass_fds=(lock,)).returncode != 0:
+        fail("what an earlier set-up left does not fit (see above): make clean, then this again")
     STAMP.write_text(f"{fingerprint()} {build}\n", encoding="utf-8")
     say("complete")
 
