@@ -18,6 +18,35 @@ from nas_skeleton.errors import InputError, StoppedEarly
 
 COMPLETE, SOME_FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 75
 
+LARGEST_SEED = 2**63 - 1  # what the store's integers hold
+
+space_option = click.option(
+    "--space", default="nb201", show_default=True, help="Card in search_spaces/."
+)
+
+dataset_option = click.option(
+    "--dataset",
+    default="utdmhad",
+    show_default=True,
+    help="Card in datasets/; NAME:CLASS+CLASS for some of its classes.",
+)
+
+recipe_option = click.option(
+    "--recipe", help="Recipe in the space's card.  [default: the card's default_recipe]"
+)
+
+protocol_option = click.option(
+    "--protocol", help="Protocol in the data set's card.  [default: its default_protocol]"
+)
+
+run_option = click.option(
+    "--run", "run_name", help="Name under runs/.  [default: named after the arguments]"
+)
+
+top_option = click.option(
+    "--top", type=click.IntRange(1), default=10, show_default=True, help="Rows to print."
+)
+
 device_option = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),
@@ -78,6 +107,23 @@ def run(command: click.Command) -> NoReturn:
         remedy = "see that the disk works, can be written and has room, or choose another folder"
         _fail(f"{culprit}: {error.strerror}; {remedy}", BAD_INPUT)
     sys.exit(code if isinstance(code, int) else COMPLETE)
+
+
+def parse_seeds(seed: int | None, seeds: str | None) -> list[int]:
+    """The list of seeds from `--seed` or `--seeds`.
+
+    Raises:
+        click.UsageError: both are given, or `--seeds` is no list of different whole numbers.
+    """
+    if seed is not None and seeds is not None:
+        raise click.UsageError("--seed and --seeds: give one of them")
+    if seeds is None:
+        return [777 if seed is None else seed]
+    parts = [part.strip() for part in seeds.split(",")]
+    numbers = [int(part) for part in parts if part.isascii() and part.isdecimal()]
+    if len(set(numbers)) < len(parts) or max(numbers) > LARGEST_SEED:
+        raise click.UsageError(f"--seeds {seeds!r}: give different whole numbers: 777,888,999")
+    return numbers
 
 
 def print_json(value: Any) -> None:

@@ -140,10 +140,9 @@ def main(
     from nas_skeleton.narration import Saying, train_with_progress
     from nas_skeleton.progress import open_dataset
     from nas_skeleton.results.comparison import check_alike
-    from nas_skeleton.scheduling.campaign import start_campaign
     from nas_skeleton.scheduling.means import choose_means
     from nas_skeleton.scheduling.signals import Signals
-    from nas_skeleton.search import parse_seeds
+    from nas_skeleton.scheduling.start import start_campaign
     from nas_skeleton.spaces import ModelSpace, Space, load_any_space
 
     chosen: list[SearchSpace] = []
@@ -153,7 +152,7 @@ def main(
             if not isinstance(chosen[-1], kind):
                 other = "--space" if kind is ModelSpace else "--models"
                 raise click.UsageError(f"{option} {name}: this card is for {other}")
-    training_seeds = parse_seeds(None, seeds)
+    training_seeds = cli.parse_seeds(None, seeds)
     # All that may be wrong is said before the first of hours of training.
     plan = {name: (open_dataset(name), _recipe_of(name, recipes)) for name in datasets}
     for name, (dataset, recipe) in plan.items():

@@ -105,7 +105,7 @@ def strategies(
             raise StoppedEarly("stopped by a signal: nothing is kept of searches on a table")
 
     with (
-        Signals().handled() as signals,
+        Signals("the search on the table that is running ends first").handled() as signals,
         closing(Progress("searches", repeats * len(names))) as progress,
     ):
         traces = replays(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from nas_skeleton import cli
-from nas_skeleton.search import DEFAULT_TRIALS, parse_seeds
+from nas_skeleton.search import DEFAULT_TRIALS
 from nas_skeleton.training.engines import ENGINES
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ DEFAULT_PACK = 8
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--space", default="nb201", show_default=True, help="Card in search_spaces/.")
-@click.option("--dataset", default="utdmhad", show_default=True, help="Card in datasets/.")
+@cli.space_option
+@cli.dataset_option
 @click.option("--seed", type=click.IntRange(0), help="One seed; short for --seeds SEED.")
 @click.option("--seeds", help="Training seeds, such as 777,888,999.  [default: 777]")
 @click.option(
@@ -51,15 +51,13 @@ DEFAULT_PACK = 8
     "are more than it survives.",
 )
 @click.option(
-    "--concurrency",
+    "--workers",
     default="auto",
     show_default=True,
     help="Trials at a time; auto: a core each, or one on a GPU.",
 )
-@click.option("--recipe", help="Recipe in the space's card.  [default: the card's default_recipe]")
-@click.option(
-    "--protocol", help="Protocol in the data set's card.  [default: its default_protocol]"
-)
+@cli.recipe_option
+@cli.protocol_option
 @cli.modality_option
 @click.option("--run", "run_name", help="Name under runs/.  [default: as `search` names it]")
 @cli.device_option
@@ -75,7 +73,7 @@ DEFAULT_PACK = 8
     type=click.IntRange(1, 65535),
     help="Where NNI's manager listens, on the loopback address only.  [default: any free one]",
 )
-@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="Rows to print.")
+@cli.top_option
 def main(
     space: str,
     dataset: str,
@@ -84,7 +82,7 @@ def main(
     strategy: Literal["random", "exhaustive"],
     trials: int | None,
     pack: int,
-    concurrency: str,
+    workers: str,
     recipe: str | None,
     protocol: str | None,
     modality: str,
@@ -102,17 +100,17 @@ def main(
     """
     from nas_skeleton.scheduling.signals import Signals
 
-    training_seeds = parse_seeds(seed, seeds)
+    training_seeds = cli.parse_seeds(seed, seeds)
     with Signals().handled() as signals:
         from nas_skeleton.narration import Saying
         from nas_skeleton.progress import open_dataset
         from nas_skeleton.results.leaderboard import format_leaderboard
-        from nas_skeleton.scheduling.campaign import start_campaign
         from nas_skeleton.scheduling.means import choose_means
+        from nas_skeleton.scheduling.start import start_campaign
         from nas_skeleton.spaces import load_space
 
         search_space = load_space(space, modality)
-        means = choose_means(device, concurrency, engine)
+        means = choose_means(device, workers, engine)
         if means.remark:
             click.echo(means.remark, err=True)
         campaign = start_campaign(

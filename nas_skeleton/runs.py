@@ -56,7 +56,6 @@ def show(run: str, top: int, as_json: bool, figure: Path | None) -> None:
     import datetime
 
     from nas_skeleton.results.leaderboard import NEEDED, format_leaderboard, run_leaderboard
-    from nas_skeleton.scheduling.adaptive import budget_of
     from nas_skeleton.scheduling.status import NEEDED as NEEDED_TOO
     from nas_skeleton.scheduling.status import run_status
 
@@ -89,11 +88,11 @@ def show(run: str, top: int, as_json: bool, figure: Path | None) -> None:
             click.echo(f"{field:14} {value}")
     engines = ", ".join(f"{engine} ({count})" for engine, count in board.engines.items())
     click.echo(f"{'engines':14} {engines or 'none yet'}")
-    if (budget := budget_of(opened, space)) is not None:
-        spent, trials = budget
+    if status.spent is not None:
+        budget = opened.arguments.trials or len(space)
         click.echo(
-            f"{'budget':14} {spent:.3g} of {trials or len(space)} whole trainings' worth is asked "
-            "for by now; 'missing' is what of that is not trained"
+            f"{'budget':14} {status.spent:.3g} of {budget} whole trainings' worth is asked for by "
+            "now; 'missing' is what of that is not trained"
         )
     click.echo("\n".join(_status_lines(status, _errors(rows))) + "\n")
     click.echo(format_leaderboard(board, top))
@@ -304,13 +303,13 @@ def _open(name: str) -> tuple[Run, SearchSpace]:
 def _counts(run: Run, space: SearchSpace) -> dict[str, int]:
     """How many of the planned trainings have which status; failed ones count as missing too."""
     from nas_skeleton.results.schema import UNSETTLED
-    from nas_skeleton.scheduling.adaptive import missing_pairs
+    from nas_skeleton.scheduling.adaptive import missing_pairs, search_of
 
     rows = run.rows(["arch_index", "seed", "status"])
     counts = {what: int((rows["status"] == what).sum()) for what in COUNTS[:-1]}
     settled = rows.loc[~rows["status"].isin(UNSETTLED), ["arch_index", "seed"]]
     done = set(zip(settled["arch_index"].tolist(), settled["seed"].tolist(), strict=True))
-    return {**counts, "missing": len(missing_pairs(run, space, done))}
+    return {**counts, "missing": len(missing_pairs(run, space, search_of(run, space), done))}
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import click
 
 from nas_skeleton import cli
-from nas_skeleton.search import LARGEST_SEED
 
 if TYPE_CHECKING:
     from nas_skeleton.results.proxies import ProxyRun
@@ -24,16 +23,14 @@ if TYPE_CHECKING:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--space", default="nb201", show_default=True, help="Card in search_spaces/.")
-@click.option("--dataset", default="utdmhad", show_default=True, help="Card in datasets/.")
-@click.option("--recipe", help="Recipe in the space's card.  [default: the card's default_recipe]")
-@click.option(
-    "--protocol", help="Protocol in the data set's card.  [default: its default_protocol]"
-)
+@cli.space_option
+@cli.dataset_option
+@cli.recipe_option
+@cli.protocol_option
 @cli.modality_option
 @click.option(
     "--seed",
-    type=click.IntRange(0, LARGEST_SEED),
+    type=click.IntRange(0, cli.LARGEST_SEED),
     default=777,
     show_default=True,
     help="Of the initial weights, which are those of a training with this seed, and of the clips.",
@@ -55,7 +52,7 @@ if TYPE_CHECKING:
 @click.option(
     "--workers", default="auto", show_default=True, help="Worker processes; auto: a core each."
 )
-@click.option("--run", "run_name", help="Name under runs/.  [default: named after the arguments]")
+@cli.run_option
 @click.option(
     "--against",
     metavar="RUN",
@@ -85,6 +82,7 @@ def main(
         from nas_skeleton.cores import usable_cores
         from nas_skeleton.progress import open_dataset
         from nas_skeleton.results.run import open_run
+        from nas_skeleton.scheduling.means import worker_count
         from nas_skeleton.spaces import load_space
 
         search_space = load_space(space, modality)
@@ -92,7 +90,7 @@ def main(
         trained = open_run(against) if against else None
         if trained:
             _check_comparable(trained, space)
-        count = usable_cores() if workers == "auto" else _workers(workers)
+        count = worker_count(workers, usable_cores())
         data = open_dataset(dataset)
         assignment = _assignment(
             search_space, data, recipe, protocol, modality, seed, clips, signals
@@ -199,14 +197,6 @@ def _cells(space: Space, archs: str) -> list[int]:
     return sorted({space.check_index(int(part)) for part in parts})
 
 
-def _workers(text: str) -> int:
-    from nas_skeleton.errors import InputError
-
-    if not text.isdecimal() or int(text) < 1:
-        raise InputError(f"--workers {text!r}: give a number of at least 1, or auto")
-    return int(text)
-
-
 def _check_comparable(trained: Run, space: str) -> None:
     from nas_skeleton.errors import InputError
 
@@ -247,8 +237,9 @@ def _summary(run: ProxyRun, assignment: Assignment, data: Dataset, trained: Run 
     """The best cell by each proxy, and what each is worth where there are trainings to compare."""
     from tabulate import tabulate
 
+    from nas_skeleton.analysis.agreement import rank_correlations
     from nas_skeleton.proxies.names import PROXIES
-    from nas_skeleton.results.proxies import agreement_with
+    from nas_skeleton.results.proxies import scored_and_trained
 
     scores = run.scores()
     headers = ["proxy", "highest at", "score", "lowest", "median", "missing"]
@@ -262,9 +253,10 @@ def _summary(run: ProxyRun, assignment: Assignment, data: Dataset, trained: Run 
     text = f"{len(scores)} cells, {scores['seconds'].mean():.2f} s of one core each\n"
     if trained is None:
         return text + tabulate(rows, headers, disable_numparse=True)
-    agreement = agreement_with(run, trained, assignment.space, data)
+    both = scored_and_trained(run, trained, assignment.space, data)
     headers += ["Spearman", "Kendall tau-b", "cells"]
-    for row, found in zip(rows, agreement, strict=True):
+    for row, name in zip(rows, PROXIES, strict=True):
+        found = rank_correlations(both, f"proxy_{name}", "final_valid_top1")
         row += [f"{found.spearman:.3f}", f"{found.kendall:.3f}", found.cells]
     its = trained.arguments
     text += (

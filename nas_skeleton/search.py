@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 from click.core import ParameterSource
@@ -16,31 +16,23 @@ from nas_skeleton import cli
 from nas_skeleton.scheduling.shards import DEFAULT_SHARDS
 from nas_skeleton.strategies.named import FROM_NNI, STRATEGIES, check_known, has_study, learns
 from nas_skeleton.strategies.search import PARALLEL
+from nas_skeleton.submitting import same_command, slurm_parameters, submit
 from nas_skeleton.training.engines import ENGINES
 
 if TYPE_CHECKING:
     from nas_skeleton.scheduling.campaign import Campaign
-    from nas_skeleton.scheduling.forecast import Forecast
     from nas_skeleton.scheduling.means import Device, EngineChoice
     from nas_skeleton.scheduling.shards import Shard
-    from nas_skeleton.training.job import Job
 
 DEFAULT_TRIALS = 24
-WHO_TRAINS = {"executor", "shard", "shards", "slurm", "dry_run"}  # no matter of a task of an array
 OF_REPLAYS = {"table", "strategy", "trials", "seed", "seeds", "parallel", "top"}  # beside --on
-LARGEST_SEED = 2**63 - 1  # what the store's integers hold
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--space", default="nb201", show_default=True, help="Card in search_spaces/.")
+@cli.space_option
+@cli.dataset_option
 @click.option(
-    "--dataset",
-    default="utdmhad",
-    show_default=True,
-    help="Card in datasets/; NAME:CLASS+CLASS for some of its classes.",
-)
-@click.option(
-    "--seed", type=click.IntRange(0, LARGEST_SEED), help="One seed; short for --seeds SEED."
+    "--seed", type=click.IntRange(0, cli.LARGEST_SEED), help="One seed; short for --seeds SEED."
 )
 @click.option(
     "--seeds",
@@ -94,12 +86,10 @@ LARGEST_SEED = 2**63 - 1  # what the store's integers hold
     help="exhaustive: train one architecture of each functional class and copy its row to the "
     "others, marked as copied.",
 )
-@click.option("--recipe", help="Recipe in the space's card.  [default: the card's default_recipe]")
-@click.option(
-    "--protocol", help="Protocol in the data set's card.  [default: its default_protocol]"
-)
+@cli.recipe_option
+@cli.protocol_option
 @cli.modality_option
-@click.option("--run", "run_name", help="Name under runs/.  [default: named after the arguments]")
+@cli.run_option
 @click.option(
     "--workers",
     default="auto",
@@ -115,7 +105,7 @@ LARGEST_SEED = 2**63 - 1  # what the store's integers hold
     help="What computes the networks; engines differ in speed and rounding only. auto: cuda-graph "
     "on a GPU, else native, or fast where native cannot run.",
 )
-@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="Rows to print.")
+@cli.top_option
 @click.option(
     "--checkpoint-every",
     type=click.FloatRange(min=0),
@@ -200,8 +190,9 @@ def main(
     from nas_skeleton.scheduling.signals import Signals
 
     check_known(strategy)
+    training_seeds = cli.parse_seeds(seed, seeds)
     if table is not None:
-        return _replay(context, table, strategy, trials, parse_seeds(seed, seeds), parallel, top)
+        return _replay(context, table, strategy, trials, training_seeds, parallel, top)
     if one_per_class and strategy != "exhaustive":
         raise click.UsageError("--one-per-class needs --strategy exhaustive")
     if not learns(strategy) and (parallel is not None or share_classes):
@@ -218,18 +209,18 @@ def main(
             raise click.UsageError("--export-study needs a --strategy of Optuna, such as tpe")
         if not export_study.parent.is_dir():
             raise click.UsageError(f"--export-study: there is no folder {export_study.parent}")
-    training_seeds = parse_seeds(seed, seeds)
     if executor != "slurm" and (shards is not None or slurm):
         raise click.UsageError("--shards and --slurm need --executor slurm")
     if executor == "slurm" and shard is not None:
         raise click.UsageError("--executor slurm submits all shards: leave --shard out")
-    slurm_parameters = _slurm_parameters(slurm) if executor == "slurm" else {}
+    parameters = slurm_parameters(slurm) if executor == "slurm" else {}
     with Signals().handled() as signals:
+        from nas_skeleton.announcing import plan_text
         from nas_skeleton.narration import Saying, pursue_with_progress, train_with_progress
         from nas_skeleton.progress import open_dataset
         from nas_skeleton.results.leaderboard import format_leaderboard
-        from nas_skeleton.scheduling.campaign import start_campaign
         from nas_skeleton.scheduling.means import Means, choose_means
+        from nas_skeleton.scheduling.start import start_campaign
         from nas_skeleton.spaces import Space, load_any_space
 
         search_space = load_any_space(space, modality)
@@ -268,8 +259,8 @@ def main(
         jobs = campaign.remaining()
         signals.check()
         if executor == "slurm":
-            command = _same_command(context)
-            return _submit(campaign, jobs, command, shards, slurm_parameters, dry_run)
+            command = same_command(context)
+            return submit(campaign, jobs, command, shards, parameters, dry_run)
         if jobs and not isinstance(search_space, Space):
             click.echo("measuring how long each model takes on this machine", err=True)
         if campaign.adaptive is None:
@@ -277,7 +268,7 @@ def main(
         else:
             forecast = campaign.forecast_search(signals.check)
         signals.check()
-        click.echo(_plan(campaign, jobs, forecast))
+        click.echo(plan_text(campaign, jobs, forecast))
         if company := campaign.company():
             click.echo(company, err=True)
         if engine != "auto" and (others := campaign.trained_by_others()):
@@ -330,23 +321,6 @@ def _replay(
     )
 
 
-def parse_seeds(seed: int | None, seeds: str | None) -> list[int]:
-    """The list of seeds from `--seed` or `--seeds`.
-
-    Raises:
-        click.UsageError: both are given, or `--seeds` is no list of different whole numbers.
-    """
-    if seed is not None and seeds is not None:
-        raise click.UsageError("--seed and --seeds: give one of them")
-    if seeds is None:
-        return [777 if seed is None else seed]
-    parts = [part.strip() for part in seeds.split(",")]
-    numbers = [int(part) for part in parts if part.isascii() and part.isdecimal()]
-    if len(set(numbers)) < len(parts) or max(numbers) > LARGEST_SEED:
-        raise click.UsageError(f"--seeds {seeds!r}: give different whole numbers: 777,888,999")
-    return numbers
-
-
 def _exported(campaign: Campaign, path: Path) -> str:
     """Write the study of a search; what to say of it."""
     from nas_skeleton.strategies.optuna_search import export_study
@@ -376,123 +350,6 @@ def _own_shard(text: str | None) -> Shard | None:
     if shard is not None:
         click.echo(f"shard {shard}: {shard.source} ('--shard 0/1' trains everything)", err=True)
     return shard
-
-
-def _same_command(context: click.Context) -> list[str]:
-    """The options of this call as they were given, but for those that say who trains."""
-    given = []
-    for option in context.command.params:
-        assert option.name is not None
-        value, source = context.params[option.name], context.get_parameter_source(option.name)
-        if source is ParameterSource.COMMANDLINE and option.name not in WHO_TRAINS:
-            given.append(option.opts[0] if value is True else f"{option.opts[0]}={value}")
-    return given
-
-
-def _slurm_parameters(options: tuple[str, ...]) -> dict[str, Any]:
-    from nas_skeleton.scheduling.slurm import check_slurm, parameters_of
-
-    check_slurm()
-    return parameters_of(options)
-
-
-def _submit(
-    campaign: Campaign,
-    jobs: list[Job],
-    command: list[str],
-    shards: int | None,
-    parameters: dict[str, Any],
-    dry_run: bool,
-) -> int:
-    """Submit an array that trains `jobs`; a dry run prints its script and nothing else."""
-    from nas_skeleton.scheduling.effort import efforts
-    from nas_skeleton.scheduling.shards import Shard, remember_count, shards_with
-    from nas_skeleton.scheduling.slurm import Submission
-
-    click.echo(_plan(campaign, jobs, None), err=dry_run)
-    if not jobs:
-        click.echo("Nothing is missing, nothing to submit.", err=dry_run)
-        return cli.COMPLETE
-    run, count = campaign.run, min(shards or DEFAULT_SHARDS, len(jobs))
-    parts = shards_with(jobs, campaign.jobs, efforts(campaign.space, run, campaign.jobs), count)
-    submission = Submission(run.folder, command, [Shard(i, count) for i in parts], parameters)
-    if dry_run:
-        click.echo(submission.script())
-        return cli.COMPLETE
-    campaign.write()
-    job = submission.submit()
-    remember_count(run.folder, count)
-    tasks = f"{len(parts)} task" + "s" * (len(parts) > 1)
-    click.echo(
-        f"Submitted job {job}: {tasks}, shards of {count}; scripts and logs in {submission.folder}"
-        f"\nWatch it: python -m nas_skeleton.runs show {run.name}; squeue --job {job}. Stop it: "
-        f"scancel {job}. When it has ended, the same command submits what is left."
-    )
-    return cli.COMPLETE
-
-
-def _plan(campaign: Campaign, jobs: list[Job], forecast: Forecast | None) -> str:
-    from nas_skeleton.progress import duration
-    from nas_skeleton.spaces.recipe import Recipe
-
-    arguments, means = campaign.run.arguments, campaign.means
-    recipe = campaign.space.card.recipe(arguments.recipe)
-    size = (
-        f"C={recipe.channels}, N={recipe.cells_per_stage}, " if isinstance(recipe, Recipe) else ""
-    )
-    split = campaign.dataset.split(arguments.protocol)
-    clips = ", ".join(f"{len(split[part])} {part}" for part in ("train", "valid", "test"))
-    progress = f"{len(campaign.own_jobs) - len(jobs)} done, {len(jobs)} to do"
-    begun = sum(campaign.run.checkpoint_path(job.key).exists() for job in jobs)
-    progress += f" ({begun} of them begun)" * (begun > 0)
-    lines = [
-        f"Space      {arguments.space}: {campaign.space.card.title}",
-        f"Data       {arguments.dataset}, protocol {arguments.protocol}: {clips} clips"
-        + f", modality {arguments.modality}" * bool(arguments.modality),
-        f"Recipe     {arguments.recipe} ({arguments.recipe_hash}): {recipe.epochs} epochs, "
-        f"{size}{recipe.frames} frames, batch {recipe.batch_size}, "
-        f"learning rate {recipe.peak_learning_rate:g}",
-        f"Plan       {_what(campaign)}" + f", {progress}" * (campaign.shard is None),
-    ]
-    if campaign.shard is not None:
-        own = f"{len(campaign.own_jobs)} of {len(campaign.jobs)} trainings"
-        lines.append(f"Shard      {campaign.shard}: {own}, {progress}")
-    if jobs and forecast is not None:
-        seconds = _seconds(campaign, jobs, forecast)
-        where = f"{means.workers} {means.device} worker" + "s" * (means.workers > 1)
-        where += f", engine {means.engine}"
-        lines.append(f"Time       about {duration(seconds)} on {where} (from a short calibration)")
-    lines.append(f"Results    {campaign.run.folder}")
-    return "\n".join(lines)
-
-
-def _what(campaign: Campaign) -> str:
-    """What the plan consists of."""
-    arguments = campaign.run.arguments
-    seeds = f"{len(arguments.seeds)} seed" + "s" * (len(arguments.seeds) > 1)
-    if campaign.adaptive is not None:
-        epochs = ", ".join(map(str, campaign.adaptive.strategy.looks))
-        looks = f", looked at after epochs {epochs} and the last" * bool(epochs)
-        return (
-            f"{arguments.strategy}, worth {arguments.trials} architectures x {seeds}, up to "
-            f"{arguments.parallel} proposals under way{looks}; asked for by now: "
-            f"{len(campaign.jobs)} trainings"
-        )
-    archs = len({job.arch_index for job in campaign.jobs})
-    return (
-        f"{archs} architectures ({arguments.strategy}) x {seeds} = {len(campaign.jobs)} trainings"
-    )
-
-
-def _seconds(campaign: Campaign, jobs: list[Job], forecast: Forecast) -> float:
-    """How long what is left of the plan will take."""
-    search, arguments, workers = campaign.adaptive, campaign.run.arguments, campaign.means.workers
-    if search is None:
-        return sum(forecast.seconds) / min(workers, len(jobs))
-    budget = (arguments.trials or len(campaign.space)) * len(arguments.seeds)
-    done = sum(map(search.trained_epochs, search.jobs)) / search.epochs
-    mean = sum(forecast.seconds) / len(forecast.seconds)
-    return mean * max(0.0, budget - done) / min(workers, arguments.parallel * len(arguments.seeds))
 
 
 def _report_failures(campaign: Campaign) -> int:

@@ -31,21 +31,14 @@ if TYPE_CHECKING:
     help="How the supernet is trained. spos: a path drawn uniformly for each batch; darts: all "
     "operations mixed; gdas: paths drawn by parameters that learn.",
 )
-@click.option("--space", default="nb201", show_default=True, help="Card in search_spaces/.")
-@click.option(
-    "--dataset",
-    default="utdmhad",
-    show_default=True,
-    help="Card in datasets/; NAME:CLASS+CLASS for some of its classes.",
-)
-@click.option("--recipe", help="Recipe in the space's card.  [default: the card's default_recipe]")
-@click.option(
-    "--protocol", help="Protocol in the data set's card.  [default: its default_protocol]"
-)
+@cli.space_option
+@cli.dataset_option
+@cli.recipe_option
+@cli.protocol_option
 @cli.modality_option
 @click.option(
     "--seed",
-    type=click.IntRange(0, 2**63 - 1),
+    type=click.IntRange(0, cli.LARGEST_SEED),
     default=777,
     show_default=True,
     help="Of the supernet, and of the cells that are drawn.",
@@ -68,8 +61,8 @@ if TYPE_CHECKING:
     help="A run whose cells were trained from scratch on the same data: how far its order of "
     "cells agrees with the inherited one.",
 )
-@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="Rows to print.")
-@click.option("--run", "run_name", help="Name under runs/.  [default: named after the arguments]")
+@cli.top_option
+@cli.run_option
 @cli.device_option
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 def main(

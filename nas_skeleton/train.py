@@ -49,16 +49,9 @@ STREAMS = {
     "--space",
     help="Card in search_spaces/.  [default: nb201; with --model the card that has it]",
 )
-@click.option(
-    "--dataset",
-    default="utdmhad",
-    show_default=True,
-    help="Card in datasets/; NAME:CLASS+CLASS for some of its classes.",
-)
-@click.option("--recipe", help="Recipe in the space's card.  [default: the card's default_recipe]")
-@click.option(
-    "--protocol", help="Protocol in the data set's card.  [default: its default_protocol]"
-)
+@cli.dataset_option
+@cli.recipe_option
+@cli.protocol_option
 @cli.modality_option
 @click.option(
     "--streams",
@@ -67,9 +60,13 @@ STREAMS = {
     "them: 1:1, 2:2:1:1.",
 )
 @click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), default=777, show_default=True, help="Its seed."
+    "--seed",
+    type=click.IntRange(0, cli.LARGEST_SEED),
+    default=777,
+    show_default=True,
+    help="Its seed.",
 )
-@click.option("--run", "run_name", help="Name under runs/.  [default: named after the arguments]")
+@cli.run_option
 @cli.device_option
 @click.option(
     "--engine",
@@ -163,9 +160,9 @@ def _train(wanted: _Wanted, modality: str, run_name: str | None) -> tuple[Run, i
     from nas_skeleton.narration import Saying
     from nas_skeleton.progress import open_dataset
     from nas_skeleton.results import schema
-    from nas_skeleton.scheduling.campaign import start_campaign
     from nas_skeleton.scheduling.means import choose_means
     from nas_skeleton.scheduling.signals import Signals
+    from nas_skeleton.scheduling.start import start_campaign
     from nas_skeleton.spaces import Space
 
     cells = isinstance(wanted.space, Space)

@@ -9,9 +9,9 @@ import torch
 
 from nas_skeleton.cards import card_folders
 from nas_skeleton.results.run import open_run
-from nas_skeleton.scheduling.campaign import start_campaign
 from nas_skeleton.scheduling.means import choose_means
 from nas_skeleton.scheduling.signals import Signals
+from nas_skeleton.scheduling.start import start_campaign
 from nas_skeleton.skeletons.store import load_dataset
 from nas_skeleton.spaces import load_space
 

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from nas_skeleton.results import schema
-from nas_skeleton.scheduling.campaign import start_campaign
 from nas_skeleton.scheduling.means import choose_means
 from nas_skeleton.scheduling.presence import Beat, Presence, worker_name
 from nas_skeleton.scheduling.signals import Signals
+from nas_skeleton.scheduling.start import start_campaign
 from nas_skeleton.skeletons.store import load_dataset
 from nas_skeleton.spaces import load_space
 

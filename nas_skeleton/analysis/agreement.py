@@ -41,6 +41,26 @@ def kendall(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     return float(kendalltau(first, second, variant="b").statistic)
 
 
+@dataclass(frozen=True)
+class RankCorrelations:
+    """How two columns rank cells; NaN for fewer than two, or where one is all ties."""
+
+    spearman: float
+    kendall: float
+    cells: int
+
+
+def rank_correlations(table: pd.DataFrame, first: str, second: str) -> RankCorrelations:
+    """Of two columns of `table`, over the rows that have both."""
+    from scipy.stats import spearmanr
+
+    both = table[[first, second]].dropna()
+    if not (both.nunique() > 1).all():
+        return RankCorrelations(np.nan, np.nan, len(both))
+    one, other = both[first].to_numpy(float), both[second].to_numpy(float)
+    return RankCorrelations(float(spearmanr(one, other).statistic), kendall(one, other), len(both))
+
+
 def bootstrapped(table: NDArray[np.float64], statistic: Statistic, seed: int = 0) -> Agreement:
     """A statistic of the rows of `table` `(cells, columns)`, and its interval."""
     cells = len(table)

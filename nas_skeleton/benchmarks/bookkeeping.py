@@ -22,10 +22,11 @@ from typing import Any
 from nas_skeleton.benchmarks.settings import Setting
 from nas_skeleton.errors import InputError
 from nas_skeleton.results.run import Run
-from nas_skeleton.scheduling.campaign import Campaign, start_campaign
+from nas_skeleton.scheduling.campaign import Campaign
 from nas_skeleton.scheduling.means import Means
 from nas_skeleton.scheduling.outcome import Outcome
 from nas_skeleton.scheduling.signals import Signals
+from nas_skeleton.scheduling.start import start_campaign
 from nas_skeleton.skeletons.store import load_dataset
 from nas_skeleton.spaces import Space, load_space
 

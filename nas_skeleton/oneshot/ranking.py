@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from nas_skeleton.network.classifier import Classifier
 from nas_skeleton.network.initialise import derive_seed
 from nas_skeleton.oneshot.supernet import Supernet
-from nas_skeleton.oneshot.train import one_thread
 from nas_skeleton.spaces.cell import Cell
 from nas_skeleton.training.candidates import Problem
 from nas_skeleton.training.engines.precision import Arithmetic
 from nas_skeleton.training.loop import clips_per_epoch, epoch_order, measure
+from nas_skeleton.training.threads import one_thread
 
 CALIBRATION_CLIPS = 1024
 """Statistics are measured on so many training clips, drawn at random, or on all if they are fewer:

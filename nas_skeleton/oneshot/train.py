@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from nas_skeleton.training.loop import (
     epoch_order,
     learning_rate,
 )
+from nas_skeleton.training.threads import one_thread
 
 CALIBRATION_STEPS = 2, 6  # before the clock starts, and by the clock
 
@@ -262,17 +262,6 @@ def halves(labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     order = epoch_order(len(labels), seed, 0)
     by_class = order[labels[order].argsort(stable=True)]
     return by_class[::2].sort().values, by_class[1::2].sort().values
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """While this lasts, PyTorch has one thread: their number changes how sums are rounded."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _initial_supernet(problem: Problem, card: SpaceCard, recipe: Recipe, seed: int) -> Supernet:

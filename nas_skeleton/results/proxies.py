@@ -233,28 +233,18 @@ def with_scores(table: pd.DataFrame, proxies: ProxyRun, space: SearchSpace) -> p
     return pd.concat([table, found[list(COLUMNS)]], axis=1)
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """How a proxy ranks cells, compared with their accuracies; not a number for fewer than two."""
+def scored_and_trained(proxies: ProxyRun, run: Run, space: Space, data: Dataset) -> pd.DataFrame:
+    """Cells of finished trainings of `run` with each proxy's score, their own or their class's.
 
-    proxy: str
-    spearman: float
-    kendall: float
-    cells: int
+    Data and recipe of the run may be other than those of the scores: parameters and MACs are those
+    of the scored networks.
 
-
-def agreement_with(proxies: ProxyRun, run: Run, space: Space, data: Dataset) -> list[Agreement]:
-    """Rank correlations of each proxy with final validation accuracy, in the order of `PROXIES`.
-
-    Over the cells of finished trainings of `run`, whose accuracy is the mean over their seeds, that
-    have a score, of their own or of their class. Data and recipe of the run may be other than those
-    of the scores: parameters and MACs are those of the scored networks.
+    Returns:
+        `final_valid_top1`, the mean over seeds, and a column for each of `COLUMNS`.
 
     Raises:
         InputError: the run has no finished training with a validation accuracy.
     """
-    from scipy.stats import kendalltau, spearmanr
-
     rows = run.rows(["arch_index", "final_valid_top1"]).dropna()
     if rows.empty:
         raise InputError(f"run {run.name!r} has no finished training with a validation accuracy")
@@ -274,16 +264,7 @@ def agreement_with(proxies: ProxyRun, run: Run, space: Space, data: Dataset) -> 
     ]
     cells["params"] = [cost.params for cost in costs]
     cells["macs"] = [cost.macs for cost in costs]
-    scored = with_scores(cells, proxies, space)
-    found = []
-    for name in PROXIES:
-        both = scored[[f"proxy_{name}", "final_valid_top1"]].dropna()
-        spearman = kendall = math.nan
-        if (both.nunique() > 1).all():
-            spearman = float(spearmanr(both.iloc[:, 0], both.iloc[:, 1]).statistic)
-            kendall = float(kendalltau(both.iloc[:, 0], both.iloc[:, 1]).statistic)
-        found.append(Agreement(name, spearman, kendall, len(both)))
-    return found
+    return with_scores(cells, proxies, space)
 
 
 def _identity(path: Path) -> Identity | None:

@@ -148,6 +148,15 @@ def curve_json(curve: list[EpochRecord]) -> str:
     )
 
 
+def valid_by_epoch(curve: str) -> dict[int, float]:
+    """Validation top-1 by evaluated epoch, from what `curve_json` wrote."""
+    return {
+        record["epoch"]: record["valid_top1"]
+        for record in json.loads(curve)
+        if "valid_top1" in record
+    }
+
+
 def _accuracy_columns(when: str, record: EpochRecord) -> dict[str, float]:
     prefix = f"{when}_" if when else ""
     return {

@@ -6,7 +6,6 @@ on CIFAR as CSV. How results are stored and collected is `store`'s and `collect`
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -127,11 +126,7 @@ def _of_run(run: Run) -> SearchTable:
     space = load_any_space(run.arguments.space, run.arguments.modality)
     rows = run.rows([*_COLUMNS, "functional_key", "nb201_key", "arch_str"], blobs=True)
     curves = {
-        key: {
-            record["epoch"]: record["valid_top1"]
-            for record in json.loads(curve)
-            if "valid_top1" in record
-        }
+        key: schema.valid_by_epoch(curve)
         for key, curve in zip(rows["key"], rows["curve"], strict=True)
     }
     own = with_copies_of_run(rows.drop(columns=["curve"]), run, space)

@@ -6,7 +6,6 @@ way without training anything twice (`strategies.search`).
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -176,8 +175,20 @@ def decides_by_results(arguments: Arguments) -> bool:
     return arguments.archs is None and learns(arguments.strategy)
 
 
+def search_of(run: Run, space: SearchSpace) -> AdaptiveSearch | None:
+    """The search that a run is, if its strategy decides by results; it is made from the beginning.
+
+    Raises:
+        InputError: the strategy cannot work here, or the store is damaged.
+    """
+    return AdaptiveSearch(run, space) if decides_by_results(run.arguments) else None
+
+
 def missing_pairs(
-    run: Run, space: SearchSpace, settled: Collection[tuple[int, int]]
+    run: Run,
+    space: SearchSpace,
+    search: AdaptiveSearch | None,
+    settled: Collection[tuple[int, int]],
 ) -> list[tuple[int, int]]:
     """Architecture and seed of what a run was asked to train and is not trained.
 
@@ -186,21 +197,12 @@ def missing_pairs(
     Args:
         run: the run.
         space: what it searches in.
+        search: `search_of(run, space)`.
         settled: pairs that need not be trained again.
     """
-    if decides_by_results(run.arguments):
-        return [(job.arch_index, job.seed) for job in AdaptiveSearch(run, space).missing()]
+    if search is not None:
+        return [(job.arch_index, job.seed) for job in search.missing()]
     return [pair for pair in planned_pairs(run.arguments, space) if pair not in settled]
-
-
-def budget_of(run: Run, space: SearchSpace) -> tuple[float, int | None] | None:
-    """What a search that decides by results has asked for by now, and its budget (None: no limit).
-
-    In whole trainings with all seeds; None of a run whose trainings are planned.
-    """
-    if not decides_by_results(run.arguments):
-        return None
-    return AdaptiveSearch(run, space).search.spent, run.arguments.trials
 
 
 def strategy_of(arguments: Arguments, space: SearchSpace) -> Strategy:
@@ -260,11 +262,7 @@ def _joined(first: Known, second: Known) -> Known:
 def _known(row: dict[Any, Any]) -> Known:
     latency = row["latency_ms"]
     return Known(
-        valid={
-            record["epoch"]: record["valid_top1"]
-            for record in json.loads(row["curve"])
-            if "valid_top1" in record
-        },
+        valid=schema.valid_by_epoch(row["curve"]),
         macs=int(row["macs"]),
         latency_ms=latency if latency == latency else None,  # NaN where it was not measured
         complete=row["status"] == schema.DONE,

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from nas_skeleton.errors import InputError
 from nas_skeleton.results import schema
 from nas_skeleton.results.leaderboard import Leaderboard, run_leaderboard
-from nas_skeleton.results.run import Arguments, Clips, DataFacts, Run, plan_run
+from nas_skeleton.results.run import Run
 from nas_skeleton.results.store import ResultWriter
-from nas_skeleton.scheduling.adaptive import (
-    AdaptiveSearch,
-    decides_by_results,
-    strategy_of,
-)
+from nas_skeleton.scheduling.adaptive import AdaptiveSearch, search_of
 from nas_skeleton.scheduling.effort import efforts
 from nas_skeleton.scheduling.feed import Executor, Feed, Listener, Planned, Source
 from nas_skeleton.scheduling.lock import Locked, locked
-from nas_skeleton.scheduling.means import Means, check_precision
+from nas_skeleton.scheduling.means import Means
 from nas_skeleton.scheduling.outcome import ELSEWHERE, Outcome, Settled
 from nas_skeleton.scheduling.plan import in_groups, job_of, missing_jobs, planned_jobs
 from nas_skeleton.scheduling.presence import (
@@ -39,14 +33,12 @@ from nas_skeleton.scheduling.shards import Shard, remember_count, shards_of
 from nas_skeleton.scheduling.signals import Signals
 from nas_skeleton.scheduling.worker import Assignment, Worker, Workplace, row_of
 from nas_skeleton.skeletons.store import Dataset
-from nas_skeleton.spaces import ModelSpace, SearchSpace
-from nas_skeleton.strategies.search import PARALLEL
+from nas_skeleton.spaces import SearchSpace
 from nas_skeleton.training.job import Job
 from nas_skeleton.training.result import EpochRecord
 
 if TYPE_CHECKING:
     from nas_skeleton.scheduling.forecast import Forecast
-    from nas_skeleton.training.aim import Watch
 
 
 class Campaign:
@@ -80,7 +72,6 @@ class Campaign:
         self.shard = shard
         self.keep_scores = keep_scores
         self.keep_weights = keep_weights
-        self._of_shard: list[Job] | None = None
 
     @cached_property
     def adaptive(self) -> AdaptiveSearch | None:
@@ -89,9 +80,7 @@ class Campaign:
         Raises:
             InputError: the strategy cannot work here.
         """
-        if not decides_by_results(self.run.arguments):
-            return None
-        return AdaptiveSearch(self.run, self.space)
+        return search_of(self.run, self.space)
 
     @property
     def jobs(self) -> list[Job]:
@@ -105,9 +94,7 @@ class Campaign:
     @property
     def own_jobs(self) -> list[Job]:
         """Those of them in this command's shard: a function of the plan, not of what is done."""
-        if self.shard is None:
-            return self.jobs
-        return self._in_shard(self.shard)
+        return self.jobs if self.shard is None else self._of_shard
 
     def remaining(self) -> list[Job]:
         """This command's jobs without a settled row; those that failed are among them.
@@ -118,12 +105,12 @@ class Campaign:
             return self.adaptive.missing()
         return missing_jobs(self.run, self.own_jobs)
 
-    def _in_shard(self, shard: Shard) -> list[Job]:
-        if self._of_shard is None:
-            parts = shards_of(efforts(self.space, self.run, self.jobs), shard.count)
-            pairs = zip(self.jobs, parts, strict=True)
-            self._of_shard = [job for job, part in pairs if part == shard.index]
-        return self._of_shard
+    @cached_property
+    def _of_shard(self) -> list[Job]:
+        assert self.shard is not None
+        parts = shards_of(efforts(self.space, self.run, self.jobs), self.shard.count)
+        pairs = zip(self.jobs, parts, strict=True)
+        return [job for job, part in pairs if part == self.shard.index]
 
     def company(self) -> str:
         """A line that says so if other commands are at the run at this moment, else empty."""
@@ -160,21 +147,22 @@ class Campaign:
         That takes seconds for cells, and for each reference model of its own. `check` is called
         now and then; what it raises ends the calibration.
         """
-        import torch
-
         from nas_skeleton.scheduling.forecast import forecast
+        from nas_skeleton.training.threads import one_thread
 
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # as in a worker
-        try:
-            return forecast(
-                self._workplace, jobs, self.means.engine, self.means.side_by_side, check
-            )
-        finally:
-            torch.set_num_threads(threads)
+        means = self.means
+        with one_thread():  # as in a worker
+            return forecast(self._workplace, jobs, means.engine, means.side_by_side, check)
 
     def forecast_search(self, check: Callable[[], None] = lambda: None) -> Forecast:
-        """What every architecture of the space takes of one worker, in the order of indices."""
+        """What every architecture of the space takes of one worker, in the order of indices.
+
+        Of a search with nothing left to train: an empty forecast.
+        """
+        from nas_skeleton.scheduling.forecast import Forecast
+
+        if not self.remaining():
+            return Forecast([], self.means.side_by_side)
         arguments = self.run.arguments
         seed = arguments.seeds[0]
         every = [job_of(arguments, arch, seed) for arch in range(len(self.space))]
@@ -310,19 +298,14 @@ class Campaign:
 
     def latency(self, arch: int, clips: int) -> float:
         """Seconds of one forward pass of `clips` clips, on one thread (`training.latency`)."""
-        import torch
-
         from nas_skeleton.training.candidates import Problem
         from nas_skeleton.training.latency import latency
+        from nas_skeleton.training.threads import one_thread
 
         recipe = self.space.card.recipe(self.run.arguments.recipe)
         problem = Problem(self.space.card, recipe, self._workplace.task)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # as in a worker
-        try:
+        with one_thread():  # as in a worker
             return latency(problem, self.space.architecture(arch), clips)
-        finally:
-            torch.set_num_threads(threads)
 
     @cached_property
     def _workplace(self) -> Workplace:
@@ -372,156 +355,3 @@ class Campaign:
     def leaderboard(self) -> Leaderboard:
         """The run's architectures, ranked on validation."""
         return run_leaderboard(self.run)
-
-
-def start_campaign(
-    space: SearchSpace,
-    dataset: Dataset,
-    means: Means,
-    *,
-    recipe: str | None = None,
-    protocol: str | None = None,
-    strategy: str = "random",
-    seeds: list[int],
-    trials: int | None = None,
-    one_per_class: bool = False,
-    archs: list[int] | None = None,
-    name: str | None = None,
-    shard: Shard | None = None,
-    modality: str = "",
-    keep_scores: bool = False,
-    keep_weights: bool = False,
-    parallel: int | None = None,
-    share_classes: bool = False,
-    watch: Watch | None = None,
-    infer: bool = True,
-) -> Campaign:
-    """Plan a run, or continue the one that the same arguments started.
-
-    Nothing is written yet, but for A-links, which are inferred where the space needs them and the
-    data set has none.
-
-    Args:
-        space: what to search in, with the modalities of its card.
-        dataset: what to train on.
-        means: workers, device, engine.
-        recipe: None for the space's default.
-        protocol: None for the data set's default.
-        strategy: one of `strategies.STRATEGIES`; not used when `archs` lists the architectures.
-        seeds: every architecture is trained with each; the first one steers the strategy.
-        trials: number of architectures, None for all; for a strategy that decides by results, its
-            budget in trainings of all epochs with all seeds.
-        one_per_class: with "exhaustive", train one architecture per functional class.
-        archs: the architectures themselves, instead of a strategy.
-        name: of the folder under runs/; None names it after the arguments.
-        shard: the part of the run to train, None for all of it.
-        modality: what the networks see instead of the card's modalities, several joined by "+".
-        keep_scores: whether class scores of trainings that finish from now on are kept.
-        keep_weights: whether their weights are, after the last epoch and the best on validation.
-        parallel: for a strategy that decides by results: how many of its proposals may be without
-            a result that it knows.
-        share_classes: for such a strategy: whether one architecture of a functional class stands
-            for all.
-        watch: hears how it goes on where the space's A-links have yet to be inferred.
-        infer: False refuses to infer them.
-
-    Raises:
-        InputError: an unknown name, changed data, a protocol without training clips, a precision
-            that the device lacks, or a run folder that belongs to other arguments.
-    """
-    import torch
-
-    from nas_skeleton.training.aim import SILENT, clips_fingerprint
-
-    space = space.with_modality(modality)
-    recipe = recipe or space.card.default_recipe
-    # Where the trainings run, unless that is elsewhere: a login node may have no GPU.
-    on_gpu = means.device == "cuda" and torch.cuda.is_available()
-    check_precision(recipe, space.card.recipe(recipe), means.device)
-    dataset.verify()
-    protocol = protocol or dataset.card.default_protocol
-    arguments = Arguments(
-        space=space.name,
-        dataset=dataset.name,
-        fingerprint=clips_fingerprint(
-            dataset,
-            space.card,
-            protocol,
-            watch or SILENT,
-            torch.device("cuda" if on_gpu else "cpu"),
-            infer=infer,
-        ),
-        protocol=protocol,
-        recipe=recipe,
-        recipe_hash=space.card.recipe_hash(recipe),
-        strategy=strategy,
-        seeds=seeds,
-        trials=trials,
-        one_per_class=one_per_class,
-        archs=archs,
-        modality=modality,
-        parallel=PARALLEL if parallel is None else parallel,
-        share_classes=share_classes,
-    )
-    if decides_by_results(arguments):
-        if not len(dataset.split(protocol)["valid"]):
-            raise InputError(
-                f"--strategy {strategy} decides by validation clips, and protocol {protocol!r} of "
-                f"{dataset.name} has none: choose another --protocol"
-            )
-        strategy_of(arguments, space)  # what it cannot do is said before anything is written
-    else:
-        arguments = replace(arguments, parallel=1)
-    data = data_facts(dataset, protocol, space)
-    run = plan_run(
-        name or default_name(arguments, space),
-        arguments,
-        data,
-        seeds_may_grow=not decides_by_results(arguments),
-    )
-    return Campaign(
-        run,
-        space,
-        dataset,
-        means,
-        shard,
-        keep_scores=keep_scores,
-        keep_weights=keep_weights,
-    )
-
-
-def data_facts(dataset: Dataset, protocol: str, space: SearchSpace) -> DataFacts:
-    """What a run keeps of its data: names and labels of clips, no coordinates."""
-    return DataFacts(
-        classes=list(dataset.classes),
-        joints=len(dataset.layout.joints),
-        bodies=space.card.input.bodies(dataset.bodies),
-        channels=space.card.channels(dataset.channels, len(dataset.layout.joints)),
-        splits={
-            part: Clips([dataset.ids[i] for i in clips], dataset.labels[clips].tolist())
-            for part, clips in dataset.split(protocol).items()
-        },
-    )
-
-
-def default_name(arguments: Arguments, space: SearchSpace) -> str:
-    """A run's name from its arguments, without what may grow: trials, and seeds after the first."""
-    if arguments.archs is None:
-        what = arguments.strategy.replace("+", "p") + "-one-per-class" * arguments.one_per_class
-        what += "-shared-classes" * arguments.share_classes
-    elif isinstance(space, ModelSpace):
-        names = (space.arch_string(arch) for arch in arguments.archs)
-        what = "train-" + "-".join(name.replace("+", "p") for name in names)
-    else:
-        what = "train-" + "-".join(map(str, arguments.archs))
-    parts = (
-        arguments.space,
-        arguments.dataset,
-        arguments.protocol,
-        arguments.recipe,
-        what,
-        # The seeds are part of what a strategy hears: with another list it is another search.
-        "-".join(map(str, arguments.seeds[: None if decides_by_results(arguments) else 1])),
-        *([arguments.modality] if arguments.modality else []),
-    )
-    return "_".join(re.sub(r"[^A-Za-z0-9_.-]", "-", part) for part in parts)

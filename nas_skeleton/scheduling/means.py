@@ -58,15 +58,23 @@ def choose_means(
     if device == "cuda" and not has_gpu:
         raise InputError("--device cuda: torch finds no usable GPU here; use --device cpu or auto")
     chosen: Literal["cpu", "cuda"] = "cuda" if device != "cpu" and has_gpu else "cpu"
-    if workers == "auto":
-        count = torch.cuda.device_count() if chosen == "cuda" else usable_cores()
-    elif workers.isdecimal() and int(workers) > 0:
-        count = int(workers)
-    else:
-        raise InputError(f"--workers {workers!r}: give a number of at least 1, or auto")
+    count = worker_count(workers, torch.cuda.device_count() if chosen == "cuda" else usable_cores())
     trainer, remark = choose_engine(engine, chosen, cells=cells)
     side_by_side = SIDE_BY_SIDE.get(trainer, 1)
     return Means(count, chosen, trainer, side_by_side, checkpoint_every_s, remark)
+
+
+def worker_count(text: str, auto: int) -> int:
+    """The number that `--workers` gives, where "auto" is `auto`.
+
+    Raises:
+        InputError: it is neither that nor a number of workers.
+    """
+    if text == "auto":
+        return auto
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"--workers {text!r}: give a number of at least 1, or auto")
+    return int(text)
 
 
 def choose_engine(

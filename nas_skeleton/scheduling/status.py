@@ -12,7 +12,7 @@ import pandas as pd
 
 from nas_skeleton.results import schema
 from nas_skeleton.results.run import Run
-from nas_skeleton.scheduling.adaptive import missing_pairs
+from nas_skeleton.scheduling.adaptive import missing_pairs, search_of
 from nas_skeleton.scheduling.effort import efforts_of
 from nas_skeleton.scheduling.presence import Seen, look_around
 from nas_skeleton.spaces import SearchSpace
@@ -36,6 +36,8 @@ class Status:
             any.
         left_s: seconds until nothing is missing at that pace, weighted by the efforts of what was
             done and what is left; None where nobody is at work or there is no pace yet.
+        spent: what a search that decides by results has asked for by now, in whole trainings with
+            all seeds; None of a run whose trainings are planned.
         workers: those that are at the run, and those that were lost without taking leave.
     """
 
@@ -47,6 +49,7 @@ class Status:
     running: int
     per_hour: float | None
     left_s: float | None
+    spent: float | None
     workers: list[Seen]
 
     def counts(self) -> dict[str, int]:
@@ -60,6 +63,7 @@ class Status:
             "trainings": self.counts(),
             "trainings_per_hour": self.per_hour,
             "seconds_left": self.left_s,
+            "budget_spent": self.spent,
             "workers": [
                 {**asdict(seen.presence), "last_sign_s": seen.age_s, "lives": seen.lives}
                 for seen in self.workers
@@ -80,7 +84,8 @@ def run_status(run: Run, space: SearchSpace, rows: pd.DataFrame, now: datetime.d
     counts = rows["status"].value_counts()
     ended = rows[~rows["status"].isin(schema.UNSETTLED)]
     settled = set(zip(ended["arch_index"].tolist(), ended["seed"].tolist(), strict=True))
-    missing = missing_pairs(run, space, settled)
+    search = search_of(run, space)
+    missing = missing_pairs(run, space, search, settled)
     living = [seen.presence for seen in workers if seen.lives]
     running = {pair for presence in living for pair in presence.jobs}
     lately, window_s = _lately(ended, now if living else None)
@@ -97,6 +102,7 @@ def run_status(run: Run, space: SearchSpace, rows: pd.DataFrame, now: datetime.d
         running=len(running.intersection(missing)),
         per_hour=3600 * len(lately) / window_s if lately else None,
         left_s=left_s,
+        spent=None if search is None else search.search.spent,
         workers=workers,
     )
 

@@ -39,6 +39,7 @@ from nas_skeleton.skeletons.store import Dataset
 from nas_skeleton.spaces.card import AnyCard, Input
 from nas_skeleton.spaces.recipe import AIMRecipe
 from nas_skeleton.training import checkpoint
+from nas_skeleton.training.threads import one_thread
 
 FOLDER = "links"  # beside a data set's prepared store
 SUFFIX = "u1"
@@ -229,12 +230,8 @@ def pretrain(
     Returns:
         uint8 `(N, M, V * (V - 1))`; of a body that is not there no pair has a link.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         return _pretrain(poses, train, recipe, watch, device or torch.device("cpu"), unfinished)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def share_of_links(types: NDArray[np.uint8]) -> tuple[float, ...]:

@@ -30,6 +30,7 @@ from nas_skeleton.training.loop import Diverged, Loop, Member, Progress, Stopped
 from nas_skeleton.training.memory import PeakMemory, is_out_of_memory
 from nas_skeleton.training.result import Accuracy, EpochRecord, Measured, Paused, best_on_valid
 from nas_skeleton.training.task import Task
+from nas_skeleton.training.threads import one_thread
 
 Which = Literal["last", "best"]
 
@@ -76,9 +77,7 @@ def train_jobs(
         OSError: a checkpoint cannot be written.
         torch.AcceleratorError: this process cannot use its GPU any more; another one can go on.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         recipe = space.card.recipe(jobs[0].recipe)
         group = _Group(
             Problem(space.card, recipe, task),
@@ -92,8 +91,6 @@ def train_jobs(
         trainings = [group.begin(job, space.architecture(job.arch_index)) for job in jobs]
         for equals in _equally_far(trainings, engine):
             yield from group.train(equals, equals[0].engine(engine))
-    finally:
-        torch.set_num_threads(threads)
 
 
 def train_job(job: Job, space: SearchSpace, task: Task, **options: Any) -> Measured:

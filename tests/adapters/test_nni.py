@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("nni") is None, reason="NNI has no wheel for this machine"
 )
 PLAN = ("--space", "tiny", "--dataset", "synthetic", "--seed", "777", "--trials", "5")
-NNI = (*PLAN, "--pack", "2", "--concurrency", "2", "--run", "packs")
+NNI = (*PLAN, "--pack", "2", "--workers", "2", "--run", "packs")
 
 
 def test_samples_of_the_model_space_are_our_networks(workdir):

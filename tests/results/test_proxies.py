@@ -8,21 +8,22 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from nas_skeleton.analysis.agreement import rank_correlations
 from nas_skeleton.errors import InputError
 from nas_skeleton.proxies.names import PROXIES
 from nas_skeleton.results import schema
 from nas_skeleton.results.proxies import (
     COLUMNS,
     Identity,
-    agreement_with,
     open_proxy_run,
     plan_proxy_run,
+    scored_and_trained,
     with_scores,
 )
 from nas_skeleton.results.run import open_run, run_names
-from nas_skeleton.scheduling.campaign import start_campaign
 from nas_skeleton.scheduling.means import choose_means
 from nas_skeleton.scheduling.signals import Signals
+from nas_skeleton.scheduling.start import start_campaign
 from nas_skeleton.skeletons.layouts import NTU
 from nas_skeleton.skeletons.store import load_dataset
 from nas_skeleton.spaces import load_space
@@ -103,8 +104,12 @@ def test_rank_correlations_are_those_of_scipys_definitions(workdir):
     run = keep("mine", IDENTITY, dict(zip(cells, [1.0, 2.0, 3.0, math.nan], strict=True)))
     trained = Trained(dict(zip(cells, [0.1, 0.3, 0.2, 0.4], strict=True)))
     data = SimpleNamespace(layout=NTU, classes=("a", "b"), bodies=1, channels=3)
-    found = {each.proxy: each for each in agreement_with(run, trained, space, data)}
-    assert list(found) == list(PROXIES)
+    both = scored_and_trained(run, trained, space, data)
+    columns = (f"proxy_{name}" for name in PROXIES)
+    found = {
+        name: rank_correlations(both, column, "final_valid_top1")
+        for name, column in zip(PROXIES, columns, strict=True)
+    }
     assert found["zen"].cells == 3  # one has no score
     assert found["zen"].spearman == pytest.approx(0.5)  # ranks 1 2 3 and 1 3 2
     assert found["zen"].kendall == pytest.approx(1 / 3)
@@ -114,7 +119,7 @@ def test_rank_correlations_are_those_of_scipys_definitions(workdir):
 def test_a_run_without_validation_accuracies_cannot_be_compared(workdir):
     run = keep("mine", IDENTITY, {5: 1.0})
     with pytest.raises(InputError, match="no finished training with a validation accuracy"):
-        agreement_with(run, Trained({5: math.nan}), load_space("tiny"), None)
+        scored_and_trained(run, Trained({5: math.nan}), load_space("tiny"), None)
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from nas_skeleton.errors import InputError
 from nas_skeleton.results import schema
 from nas_skeleton.results.run import open_run
 from nas_skeleton.results.store import ResultWriter
-from nas_skeleton.scheduling.adaptive import missing_pairs
-from nas_skeleton.scheduling.campaign import start_campaign
+from nas_skeleton.scheduling.adaptive import missing_pairs, search_of
 from nas_skeleton.scheduling.means import choose_means
 from nas_skeleton.scheduling.outcome import Outcome
 from nas_skeleton.scheduling.signals import Signals, StoppedEarly
+from nas_skeleton.scheduling.start import start_campaign
 from nas_skeleton.skeletons.store import load_dataset
 from nas_skeleton.spaces import load_space
 from nas_skeleton.strategies import STRATEGIES, Strategy, Trial
@@ -146,12 +146,18 @@ def test_promoted_trainings_go_on_from_their_checkpoints_to_the_same_result(work
     assert all(1 in [e["epoch"] for e in json.loads(curve)] for curve in done["curve"])
 
 
+def missing_of(name):
+    run, space = open_run(name), load_space("tiny")
+    return missing_pairs(run, space, search_of(run, space), set())
+
+
 def test_a_halving_that_is_made_again_asks_for_nothing(workdir):
     pursue(campaign("halver", trials=2))
     again = campaign("halver", trials=2)
     assert again.remaining() == []
+    assert again.forecast_search().seconds == []  # nor is anything measured
     assert pursue(again) == []
-    assert missing_pairs(open_run("mine"), load_space("tiny"), set()) == []
+    assert missing_of("mine") == []
 
 
 def test_a_larger_budget_goes_on(workdir):
@@ -165,7 +171,7 @@ def test_a_larger_budget_goes_on(workdir):
 def test_what_is_left_of_a_search_is_what_it_asks_for_by_now(workdir):
     begun = campaign(parallel=3)
     begun.write()
-    left = missing_pairs(open_run("mine"), load_space("tiny"), set())
+    left = missing_of("mine")
     assert left == [(job.arch_index, job.seed) for job in begun.remaining()]
     assert len(left) == 3
 

@@ -6,9 +6,9 @@ import torch
 from nas_skeleton import search, train
 from nas_skeleton.errors import InputError
 from nas_skeleton.results import schema
-from nas_skeleton.scheduling.campaign import start_campaign
 from nas_skeleton.scheduling.means import Means, choose_means
 from nas_skeleton.scheduling.signals import Signals
+from nas_skeleton.scheduling.start import start_campaign
 from nas_skeleton.skeletons.store import load_dataset
 from nas_skeleton.spaces import load_space
 from nas_skeleton.training.engines import ENGINES, SIDE_BY_SIDE, native

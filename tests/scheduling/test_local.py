@@ -11,13 +11,13 @@ import pytest
 from nas_skeleton.errors import InputError, StoppedEarly
 from nas_skeleton.results import schema
 from nas_skeleton.scheduling import feed, local
-from nas_skeleton.scheduling.campaign import start_campaign
 from nas_skeleton.scheduling.feed import Ended, Feed, Listener, Planned
 from nas_skeleton.scheduling.local import LocalExecutor
 from nas_skeleton.scheduling.means import Means
 from nas_skeleton.scheduling.outcome import ELSEWHERE, STOPPED, Outcome
 from nas_skeleton.scheduling.presence import Presence, worker_name
 from nas_skeleton.scheduling.signals import Signals
+from nas_skeleton.scheduling.start import start_campaign
 from nas_skeleton.scheduling.worker import Worker
 from nas_skeleton.skeletons.store import load_dataset
 from nas_skeleton.spaces import load_space

@@ -26,10 +26,10 @@ from nas_skeleton.errors import InputError
 from nas_skeleton.results.run import open_run
 from nas_skeleton.results.store import NewRows
 from nas_skeleton.scheduling import ray_cluster
-from nas_skeleton.scheduling.campaign import start_campaign
 from nas_skeleton.scheduling.means import Means, choose_engine
 from nas_skeleton.scheduling.ray_pool import RayExecutor
 from nas_skeleton.scheduling.signals import Signals
+from nas_skeleton.scheduling.start import start_campaign
 from nas_skeleton.scheduling.worker import Assignment
 from nas_skeleton.skeletons.store import load_dataset
 from nas_skeleton.spaces import load_space

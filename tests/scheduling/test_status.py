@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from nas_skeleton.results import schema
-from nas_skeleton.scheduling.campaign import start_campaign
 from nas_skeleton.scheduling.effort import efforts
 from nas_skeleton.scheduling.means import Means
 from nas_skeleton.scheduling.presence import LEASE_S, Beat, Presence, worker_name, workers_folder
+from nas_skeleton.scheduling.start import start_campaign
 from nas_skeleton.scheduling.status import NEEDED, run_status
 from nas_skeleton.skeletons.store import load_dataset
 from nas_skeleton.spaces import load_space

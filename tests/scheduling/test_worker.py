@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from nas_skeleton.scheduling.campaign import start_campaign
 from nas_skeleton.scheduling.means import Means
+from nas_skeleton.scheduling.start import start_campaign
 from nas_skeleton.scheduling.worker import open_workplace
 from nas_skeleton.skeletons import keeping
 from nas_skeleton.skeletons.store import load_dataset
