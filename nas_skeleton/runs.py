@@ -257,6 +257,32 @@ def collect(run: str, scored: str | None) -> None:
         )
 
 
+@main.command()
+@click.argument("run")
+@click.option("--size", type=click.IntRange(1), required=True, help="How many architectures.")
+@click.option(
+    "--best", type=click.IntRange(0), default=0, show_default=True, help="So many best ones first."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draw.")
+def sample(run: str, size: int, best: int, seed: int) -> None:
+    """Print a sample of RUN's architectures, one index a line: for `search --archs @FILE`.
+
+    The best by validation accuracy, and of all others, ranked, one from each of as many equal parts
+    as are needed.
+    """
+    from nas_skeleton.errors import InputError
+    from nas_skeleton.results.leaderboard import run_leaderboard
+    from nas_skeleton.results.sampling import stratified_sample
+
+    opened, _ = _open(run)
+    board = run_leaderboard(opened)
+    if board.ranked_by is None:
+        raise InputError(f"run {run!r}: its protocol has no validation clips to rank by")
+    valid = board.table.set_index("arch_index")["valid"]
+    for index in stratified_sample(valid, best=best, size=size, seed=seed):
+        click.echo(index)
+
+
 def _errors(rows: pd.DataFrame) -> dict[tuple[int, int], str]:
     """What went wrong in the trainings that failed, by architecture and seed."""
     from nas_skeleton.results.schema import FAILED

@@ -156,3 +156,14 @@ def test_one_unreadable_run_does_not_hide_the_others(here, run, workdir):
     assert listed.returncode == 0
     assert "unreadable" in listed.stdout
     assert run in listed.stdout
+
+
+def test_sample_prints_the_best_and_some_of_the_others(here, run):
+    shown = json.loads(here("runs", "show", run, "--json").stdout)["leaderboard"]
+    ranked = [row["arch_index"] for row in shown]
+    done = here("runs", "sample", run, "--best", "1", "--size", "2")
+    chosen = [int(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0
+    assert len(set(chosen)) == 2
+    assert chosen[0] == ranked[0]
+    assert here("runs", "sample", run, "--size", "4").stderr.count("\n") == 1

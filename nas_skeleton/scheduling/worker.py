@@ -21,7 +21,8 @@ from nas_skeleton.results.store import ResultWriter
 from nas_skeleton.scheduling.claims import Claims
 from nas_skeleton.scheduling.outcome import ELSEWHERE, STOPPED, Outcome, Settled
 from nas_skeleton.scheduling.presence import Beat, Presence
-from nas_skeleton.spaces import Space
+from nas_skeleton.spaces import Cell, Space
+from nas_skeleton.spaces.liveness import ignores_input
 from nas_skeleton.training.job import Job
 
 if TYPE_CHECKING:
@@ -241,7 +242,6 @@ class Worker:
         go on.
         """
         from nas_skeleton.training.loop import Stopped
-        from nas_skeleton.training.train import train_jobs
 
         place = self._opened()
         epochs = place.space.card.recipe(place.run.arguments.recipe).epochs
@@ -254,17 +254,7 @@ class Worker:
             on_epoch(record)
 
         try:
-            for job, result in (self.assignment.train or train_jobs)(
-                list(left.values()),
-                place.space,
-                place.task,
-                engine=self.assignment.engine,
-                checkpoint_path=lambda job: place.run.checkpoint_path(job.key),
-                checkpoint_every_s=self.assignment.checkpoint_every_s,
-                **self._further(place.run),
-                should_stop=should_stop,
-                on_epoch=hear,
-            ):
+            for job, result in self._results(list(left.values()), place, should_stop, hear):
                 outcome = self._store(job, result)
                 self._claims.release(job.key)
                 left.pop(job.key, None)
@@ -272,6 +262,45 @@ class Worker:
         except Stopped:
             for job in left.values():
                 yield Outcome(job, STOPPED)
+
+    def _results(
+        self,
+        jobs: Sequence[Job],
+        place: Workplace,
+        should_stop: Callable[[], bool],
+        on_epoch: Callable[[Job, EpochRecord], None],
+    ) -> Iterator[tuple[Job, Measured | Paused | Exception]]:
+        """What the jobs come to; cells that ignore their input are trained for their weights only.
+
+        Raises:
+            Stopped: as `train_jobs`.
+        """
+        from nas_skeleton.training.candidates import Problem
+        from nas_skeleton.training.constant import constant_result
+        from nas_skeleton.training.train import train_jobs
+
+        space, arguments = place.space, self.assignment
+        problem = Problem(space.card, space.card.recipe(place.run.arguments.recipe), place.task)
+        to_train = []
+        for job in jobs:
+            arch = space.architecture(job.arch_index)
+            if isinstance(arch, Cell) and ignores_input(arch) and not arguments.keep_weights:
+                yield job, constant_result(job, arch, problem, arguments.looks)
+            else:
+                to_train.append(job)
+        if not to_train:
+            return
+        yield from (arguments.train or train_jobs)(
+            to_train,
+            space,
+            place.task,
+            engine=arguments.engine,
+            checkpoint_path=lambda job: place.run.checkpoint_path(job.key),
+            checkpoint_every_s=arguments.checkpoint_every_s,
+            **self._further(place.run),
+            should_stop=should_stop,
+            on_epoch=on_epoch,
+        )
 
     def _further(self, run: Run) -> dict[str, Any]:
         """What `train_jobs` is told of weights to keep and epochs to look at, if there are any."""

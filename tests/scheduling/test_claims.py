@@ -272,8 +272,11 @@ time.sleep(600)  # hangs
 def test_a_worker_that_hangs_is_ended_when_its_command_is_gone(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", ORPHAN, str(tmp_path)], capture_output=True, text=True, timeout=60
-    )  # waits for whoever has its output open: the orphan
-    assert presence.began(int(done.stdout)) is None
+    )  # waits for whoever has its output open: the orphan, which ends a moment after closing it
+    end = time.monotonic() + 10
+    while presence.began(int(done.stdout)) is not None:
+        assert time.monotonic() < end
+        time.sleep(0.01)
     [seen] = look_around(tmp_path)
     assert not seen.lives
 

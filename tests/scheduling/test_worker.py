@@ -1,11 +1,15 @@
 """What a process needs to train: encoded once, compared once, and said where it is not kept."""
 
+import os
+
 import pytest
 import torch
 
 from nas_skeleton.scheduling.means import Means
+from nas_skeleton.scheduling.plan import job_of
+from nas_skeleton.scheduling.presence import Presence
 from nas_skeleton.scheduling.start import start_campaign
-from nas_skeleton.scheduling.worker import open_workplace
+from nas_skeleton.scheduling.worker import Assignment, Worker, open_workplace
 from nas_skeleton.skeletons import keeping
 from nas_skeleton.skeletons.store import load_dataset
 from nas_skeleton.spaces import load_space
@@ -41,3 +45,35 @@ def test_a_command_compares_large_inputs_for_its_workers(workdir, opened, monkey
     path.write_bytes(bytes(4) + path.read_bytes()[4:])
     assert not torch.equal(opened(verify=False).task.clips.inputs, inputs)
     assert torch.equal(opened().task.clips.inputs, inputs)
+
+
+def test_cells_that_ignore_their_input_are_filled_in_and_marked(workdir):
+    space, data = load_space("tiny"), load_dataset("synthetic")
+    campaign = start_campaign(space, data, Means(1, "cpu", "fast", 2, 20.0), seeds=[777])
+    campaign.write()
+    run = campaign.run
+    blind, seeing = (job_of(run.arguments, arch, 777) for arch in (10, 6111))
+    worker = Worker(
+        Assignment(run.name, "fast", 2, "cpu", 20.0), Presence.of_this_process("w", os.getpid())
+    )
+    done = list(worker.work([blind, seeing], should_stop=lambda: False))
+    worker.close()
+    assert sorted(outcome.job.arch_index for outcome in done) == [10, 6111]
+    rows = run.rows().set_index("arch_index")
+    assert rows["status"].tolist() == ["done", "done"]
+    assert rows.loc[10, ["engine", "train_time_s"]].tolist() == ["analytic", 0.0]
+    assert rows.loc[10, "final_valid_top1"] == pytest.approx(1 / 27)  # 4 clips of each class
+    assert rows.loc[6111, "engine"] == "fast"
+    assert rows.loc[6111, "train_time_s"] > 0
+
+
+def test_a_cell_is_trained_all_the_same_where_its_weights_are_wanted(workdir):
+    space, data = load_space("tiny"), load_dataset("synthetic")
+    campaign = start_campaign(space, data, Means(1, "cpu", "fast", 1, 20.0), seeds=[777])
+    campaign.write()
+    run = campaign.run
+    assignment = Assignment(run.name, "fast", 1, "cpu", 20.0, keep_weights=True)
+    worker = Worker(assignment, Presence.of_this_process("w", os.getpid()))
+    list(worker.work([job_of(run.arguments, 10, 777)], should_stop=lambda: False))
+    worker.close()
+    assert run.rows()["engine"].tolist() == ["fast"]

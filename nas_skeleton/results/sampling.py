@@ -1,0 +1,41 @@
+"""Which architectures of a run deserve more seeds: the best, and a sample of all the others."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+
+from nas_skeleton.errors import InputError
+
+
+def stratified_sample(valid: pd.Series, *, best: int, size: int, seed: int) -> list[int]:
+    """`size` architectures, among them the `best` best by validation accuracy.
+
+    The others are ranked and cut into as many strata of equal size as are still to be chosen, and
+    one is drawn from each: every level of accuracy is represented in proportion, and all of one
+    stratum are equally likely.
+
+    Args:
+        valid: validation accuracy by architecture.
+        best: how many of the best are taken for certain; of equals, those with the lower index.
+        size: how many in all.
+        seed: of the draw.
+
+    Returns:
+        Their indices, best first.
+
+    Raises:
+        InputError: there are not so many, or fewer in all than best ones.
+    """
+    if best > size:
+        raise InputError(f"--best {best} is more than --size {size}")
+    if size > len(valid):
+        raise InputError(f"--size {size}: only {len(valid)} architectures have a result")
+    ranked = valid.sort_index().sort_values(ascending=False, kind="stable").index.to_numpy()
+    rest, drawn = ranked[best:], size - best
+    bounds = [len(rest) * stratum // max(1, drawn) for stratum in range(drawn + 1)]
+    rng = np.random.default_rng(seed)
+    chosen = [int(rest[rng.integers(*ends)]) for ends in itertools.pairwise(bounds)]
+    return [*ranked[:best].tolist(), *chosen]

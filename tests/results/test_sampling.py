@@ -1,0 +1,50 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas_skeleton.errors import InputError
+from nas_skeleton.results.sampling import stratified_sample
+
+
+@given(st.integers(1, 60), st.integers(0, 60), st.integers(0, 60), st.integers(0, 2**32))
+def test_the_best_are_there_and_the_others_come_from_all_levels(count, best, drawn, seed):
+    best, drawn = min(best, count), min(drawn, count - min(best, count))
+    size = best + drawn
+    valid = pd.Series(
+        np.random.default_rng(seed).permutation(count) / 60, index=range(5, 5 + count)
+    )
+    if not size:
+        return
+    chosen = stratified_sample(valid, best=best, size=size, seed=seed)
+    assert len(set(chosen)) == size
+    ranked = sorted(valid.index, key=lambda arch: -valid[arch])
+    assert chosen[:best] == ranked[:best]
+    for stratum, arch in enumerate(chosen[best:]):
+        place = ranked.index(arch) - best
+        assert stratum * (count - best) // drawn <= place < (stratum + 1) * (count - best) // drawn
+
+
+def test_every_member_of_a_stratum_is_drawn_equally_often():
+    valid = pd.Series(np.linspace(0.9, 0.1, 12))
+    drawn = [stratified_sample(valid, best=2, size=4, seed=seed) for seed in range(2000)]
+    counts = pd.Series([arch for chosen in drawn for arch in chosen[2:]]).value_counts()
+    assert sorted(counts.index) == list(range(2, 12))
+    assert counts.between(330, 470).all()  # 400 expected, s.d. 18
+
+
+def test_equals_go_by_index_and_the_seed_decides_the_draw():
+    valid = pd.Series(0.5, index=range(30))
+    first = stratified_sample(valid, best=3, size=10, seed=1)
+    assert first[:3] == [0, 1, 2]
+    assert stratified_sample(valid, best=3, size=10, seed=1) == first
+    assert stratified_sample(valid, best=3, size=10, seed=2) != first
+
+
+def test_more_than_there_are_is_refused():
+    valid = pd.Series([0.1, 0.2])
+    with pytest.raises(InputError, match="only 2 architectures"):
+        stratified_sample(valid, best=0, size=3, seed=0)
+    with pytest.raises(InputError, match="more than --size"):
+        stratified_sample(valid, best=2, size=1, seed=0)
