@@ -60,10 +60,7 @@ class Packed(Replayed):
         self.network = packed_network(problem, cells)
         self.optimizer = FlatSGD(self.network, problem.recipe, self.rate)
         self._names = [(list(state.weights), list(state.momentum)) for state in states]
-        for name, members, weights, momentum in self._tensors():
-            weights.copy_(torch.stack([states[m].weights[name] for m in members]))
-            if momentum is not None:
-                momentum.copy_(torch.stack([states[m].momentum[name] for m in members]))
+        self.load(states)
         optimizer, loss_sums = self.optimizer, self._loss_sums
         self.add(
             Step(
@@ -105,6 +102,13 @@ class Packed(Replayed):
             {name: weights[name] for name in weight_names},
             {name: momentum[name] for name in momentum_names},
         )
+
+    def load(self, states: Sequence[State]) -> None:
+        self.join()
+        for name, members, weights, momentum in self._tensors():
+            weights.copy_(torch.stack([states[m].weights[name] for m in members]))
+            if momentum is not None:
+                momentum.copy_(torch.stack([states[m].momentum[name] for m in members]))
 
     def _tensors(self) -> Iterator[tuple[str, list[int], Tensor, Tensor | None]]:
         """Lean name, members, stacked value and, of a parameter, its momentum."""
