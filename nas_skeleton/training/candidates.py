@@ -133,6 +133,10 @@ class Candidates(ABC):
     def state(self, member: int) -> State:
         """A copy of the member's weights as they are after the last step."""
 
+    def states(self) -> list[State]:
+        """Copies of all members' weights."""
+        return [self.state(member) for member in range(len(self.loss_sums))]
+
     @abstractmethod
     def load(self, states: Sequence[State]) -> None:
         """Let every member go on from its own of `states`, as if it had started there."""

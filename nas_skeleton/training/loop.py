@@ -165,9 +165,8 @@ class Loop:
         epoch = self.members[0].progress.epoch
         last = epoch == self.recipe.epochs
         if averages_after(self.recipe, epoch):
-            for index, member in enumerate(self.members):
-                weights = self.candidates.state(index).weights
-                member.average = averaged(self.recipe, epoch, member.average, weights)
+            for member, state in zip(self.members, self.candidates.states(), strict=True):
+                member.average = averaged(self.recipe, epoch, member.average, state.weights)
         if epoch % self.recipe.evaluate_every and not last and epoch not in self.looks:
             return
         with self._averages(epoch, clips):
@@ -179,7 +178,7 @@ class Loop:
         if not averages_after(self.recipe, epoch):
             yield
             return
-        own = [self.candidates.state(index) for index in range(len(self.members))]
+        own = self.candidates.states()
         averages = [member.average for member in self.members]
         self._load(own, map(without_statistics, averages))
         self.candidates.set_learning_rate(0.0)
@@ -187,7 +186,7 @@ class Loop:
         for step, ids in enumerate(batches):
             self._step(ids, epoch - 1, step)
         self.candidates.loss_sums.zero_()
-        estimated = [self.candidates.state(index).weights for index in range(len(self.members))]
+        estimated = [state.weights for state in self.candidates.states()]
         self._load(
             own,
             (
