@@ -155,8 +155,9 @@ def naive(place, job, decay):
     return average, network.eval()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("engine", "kind"), [*((engine, "swa") for engine in ENGINES), ("fast", "ema")]
+)
 def test_every_engine_evaluates_and_writes_the_average(workdir, monkeypatch, engine, kind):
     def on_cpu(name, *arguments):
         if name == "cuda-graph":
@@ -233,8 +234,7 @@ def test_time_is_predicted_with_the_steps_that_estimate_statistics(
 
 
 @pytest.mark.parametrize(
-    ("engine", "kind"),
-    [("reference", "swa"), ("fast", "ema"), ("native", "swa"), ("packed", "ema")],
+    ("engine", "kind"), [("fast", "ema"), ("native", "swa"), ("packed", "ema")]
 )
 def test_a_stopped_training_ends_bit_for_bit_as_an_undisturbed_one(workdir, engine, kind):
     place = Place(workdir, kind)
@@ -260,7 +260,7 @@ def test_another_engine_goes_on_with_the_average(place):
         assert (value - expected[name]).abs().max() < TOLERANCE, name
 
 
-@pytest.mark.parametrize("engine", ENGINES[:3])
+@pytest.mark.parametrize("engine", ["fast", "native"])
 def test_company_changes_nothing(place, engine):
     for job, outcome in place.train(*place.jobs, engine=engine).items():
         together = place.weights(job)
@@ -268,7 +268,7 @@ def test_company_changes_nothing(place, engine):
         assert identical(place.weights(job), together)
 
 
-@pytest.mark.parametrize("engine", ENGINES[:-1])
+@pytest.mark.parametrize("engine", ["fast", "native", "packed"])
 def test_a_pause_evaluates_as_a_look_and_neither_changes_the_training(place, engine):
     [job, _] = place.jobs
     undisturbed = place.train(job, engine=engine)[job]
