@@ -31,7 +31,9 @@ def plan_text(campaign: Campaign, jobs: list[Job], forecast: Forecast | None) ->
         + f", modality {arguments.modality}" * bool(arguments.modality),
         f"Recipe     {arguments.recipe} ({arguments.recipe_hash}): {recipe.epochs} epochs, "
         f"{size}{recipe.frames} frames, batch {recipe.batch_size}, "
-        f"learning rate {recipe.peak_learning_rate:g}",
+        f"learning rate {recipe.peak_learning_rate:g}"
+        + f", weights averaged ({recipe.averaging}) from epoch {recipe.average_from} on"
+        * bool(recipe.averaging),
         f"Plan       {_what(campaign)}" + f", {progress}" * (campaign.shard is None),
     ]
     if campaign.shard is not None:

@@ -28,6 +28,7 @@ from nas_skeleton.benchmarks.settings import Setting
 from nas_skeleton.errors import InputError
 from nas_skeleton.skeletons.store import load_dataset
 from nas_skeleton.spaces import load_space
+from nas_skeleton.training.averaging import estimation_steps
 from nas_skeleton.training.candidates import Problem, Unsupported
 from nas_skeleton.training.engines import EngineName
 from nas_skeleton.training.loop import clips_per_epoch
@@ -162,9 +163,8 @@ class Bench:
         step_s = min(after - before for before, after in itertools.pairwise(times))
         clips = engine.evaluate()
         evaluation_s = clock() - times[-1]
-        steps = recipe.epochs * math.ceil(
-            clips_per_epoch(recipe, len(splits["train"])) / recipe.batch_size
-        )
+        batches = math.ceil(clips_per_epoch(recipe, len(splits["train"])) / recipe.batch_size)
+        steps = recipe.epochs * batches + estimation_steps(recipe, batches)
         evaluations = math.ceil(recipe.epochs / recipe.evaluate_every)
         evaluated = evaluations * sum(map(len, splits.values()))
         return (steps * step_s + evaluated * evaluation_s / clips) / engine.trainings

@@ -245,13 +245,14 @@ def seconds_per_epoch(problem: Problem, method: MethodName) -> float:
 
 
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
-    """The recipe, made longer or shorter.
+    """The recipe, made longer or shorter, and without averaging, which supernets have not.
 
     Raises:
         InputError: its warm-up or its milestones do not fit.
     """
     try:
-        return Recipe.model_validate({**recipe.model_dump(), "epochs": epochs})
+        single = recipe.model_dump(exclude={"averaging", "average_from", "average_decay"})
+        return Recipe.model_validate({**single, "epochs": epochs})
     except ValidationError as error:
         fault = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise InputError(f"--epochs {epochs} does not go with the recipe: {fault}") from None

@@ -11,6 +11,7 @@ from nas_skeleton.cards import Card
 Positive = Annotated[int, Field(gt=0)]
 Precision = Literal["float32", "tf32", "bfloat16"]
 Schedule = Literal["cosine", "step"]
+Averaging = Literal["swa", "ema"]
 
 
 class TrainingRecipe(Card):
@@ -34,6 +35,10 @@ class TrainingRecipe(Card):
     Training clips may be changed at random, each anew in every epoch (`training.augmentation`):
     `mirror` is the probability of exchanging left and right, `rotation` the largest angle about
     each axis in radians, `scaling` the largest relative change of size.
+
+    With `averaging`, networks are evaluated and kept with an average of their weights after epoch
+    `average_from` and every later one (`training.averaging`): "swa" takes the plain mean, "ema"
+    gives the average of an epoch earlier the weight `average_decay`. Supernets are not averaged.
     """
 
     frames: Annotated[int, Field(ge=4)]
@@ -54,6 +59,9 @@ class TrainingRecipe(Card):
     mirror: Annotated[float, Field(ge=0, le=1)] = 0.0
     rotation: Annotated[float, Field(ge=0, le=3.2)] = 0.0
     scaling: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    averaging: Averaging | None = None
+    average_from: Positive | None = None
+    average_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     @model_validator(mode="after")
     def _holds_together(self) -> TrainingRecipe:
@@ -67,6 +75,12 @@ class TrainingRecipe(Card):
             raise ValueError("milestones must lie before the last epoch")
         if self.warmup_epochs >= self.epochs:
             raise ValueError("warmup_epochs must be fewer than epochs")
+        if (self.averaging is None) != (self.average_from is None):
+            raise ValueError("averaging goes with average_from, the first epoch averaged")
+        if (self.averaging == "ema") != (self.average_decay is not None):
+            raise ValueError("average_decay goes with averaging 'ema', and it needs it")
+        if self.average_from is not None and self.average_from >= self.epochs:
+            raise ValueError("average_from must lie before the last epoch")
         return self
 
     @property

@@ -133,6 +133,14 @@ class Candidates(ABC):
     def state(self, member: int) -> State:
         """A copy of the member's weights as they are after the last step."""
 
+    def states(self) -> list[State]:
+        """Copies of all members' weights."""
+        return [self.state(member) for member in range(len(self.loss_sums))]
+
+    @abstractmethod
+    def load(self, states: Sequence[State]) -> None:
+        """Let every member go on from its own of `states`, as if it had started there."""
+
 
 def scores_of_clips(candidates: Candidates, task: Task, ids: Tensor) -> Tensor:
     """Class scores `(members, len(ids), classes)` of the task's clips `ids`."""

@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from nas_skeleton.network.initialise import derive_seed
 from nas_skeleton.spaces.recipe import TrainingRecipe
+from nas_skeleton.training.averaging import (
+    ESTIMATION_STEPS,
+    averaged,
+    averages_after,
+    with_statistics,
+    without_statistics,
+)
 from nas_skeleton.training.candidates import Candidates, State, scores_of_clips
 from nas_skeleton.training.result import Accuracy, EpochRecord
 from nas_skeleton.training.task import Task
@@ -51,13 +59,15 @@ class Progress:
 class Member:
     """One training of a group.
 
-    `seed` decides the order of clips in every epoch, and what is drawn at random for each. After
-    the loop `scores` holds the class scores of every split after the last epoch, or `diverged` says
+    `seed` decides the order of clips in every epoch, and what is drawn at random for each.
+    `average` are the averaged weights where the recipe has come to that (`averaging`). After the
+    loop `scores` holds the class scores of every split after the last epoch, or `diverged` says
     where the loss ceased to be finite.
     """
 
     seed: int
     progress: Progress
+    average: dict[str, Tensor] = field(default_factory=dict)
     scores: dict[str, Tensor] = field(default_factory=dict)
     diverged: str = ""
 
@@ -122,9 +132,7 @@ class Loop:
             self.candidates.set_learning_rate(rate)
             batches = self._batches(first.epoch, clips)
             for step in range(first.step, len(batches)):
-                seeds = [clips_seed(member.seed, first.epoch, step) for member in self.members]
-                inputs, labels = self.task.training_batch(batches[step], seeds)
-                self.candidates.step(inputs, labels, seeds)
+                self._step(batches[step], first.epoch, step)
                 for member in self.members:
                     member.progress.step += 1
                 self._save_or_stop()
@@ -132,6 +140,12 @@ class Loop:
         if self.save and self.until < self.recipe.epochs:
             self._save(self.save)
         self._clock()
+
+    def _step(self, ids: Tensor, epoch: int, step: int) -> None:
+        """One step of all members on the clips `ids`, `(members, batch)`."""
+        seeds = [clips_seed(member.seed, epoch, step) for member in self.members]
+        inputs, labels = self.task.training_batch(ids, seeds)
+        self.candidates.step(inputs, labels, seeds)
 
     def _batches(self, epoch: int, clips: int) -> Sequence[Tensor]:
         """The epoch's batches, each `(members, batch)` clip ids on the task's device."""
@@ -150,8 +164,45 @@ class Loop:
                 member.diverged = f"loss is {loss} in epoch {progress.epoch}"
         epoch = self.members[0].progress.epoch
         last = epoch == self.recipe.epochs
+        if averages_after(self.recipe, epoch):
+            for member, state in zip(self.members, self.candidates.states(), strict=True):
+                member.average = averaged(self.recipe, epoch, member.average, state.weights)
         if epoch % self.recipe.evaluate_every and not last and epoch not in self.looks:
             return
+        with self._averages(epoch, clips):
+            self._evaluate(epoch, rate, losses)
+
+    @contextmanager
+    def _averages(self, epoch: int, clips: int) -> Iterator[None]:
+        """While this lasts, the candidates have the averages after `epoch`, if there are any."""
+        if not averages_after(self.recipe, epoch):
+            yield
+            return
+        own = self.candidates.states()
+        averages = [member.average for member in self.members]
+        self._load(own, map(without_statistics, averages))
+        self.candidates.set_learning_rate(0.0)
+        batches = self._batches(epoch - 1, clips)[:ESTIMATION_STEPS]
+        for step, ids in enumerate(batches):
+            self._step(ids, epoch - 1, step)
+        self.candidates.loss_sums.zero_()
+        estimated = [state.weights for state in self.candidates.states()]
+        self._load(
+            own,
+            (
+                with_statistics(*pair, len(batches))
+                for pair in zip(averages, estimated, strict=True)
+            ),
+        )
+        yield
+        self.candidates.load(own)
+
+    def _load(self, states: Sequence[State], weights: Iterable[dict[str, Tensor]]) -> None:
+        """Let the candidates have other weights than those of their states."""
+        pairs = zip(states, weights, strict=True)
+        self.candidates.load([replace(state, weights=values) for state, values in pairs])
+
+    def _evaluate(self, epoch: int, rate: float, losses: list[float]) -> None:
         scores = {
             split: scores_of_clips(self.candidates, self.task, ids)
             for split, ids in self.task.splits.items()
@@ -168,7 +219,7 @@ class Loop:
             record = EpochRecord(epoch, rate, losses[index], accuracy)
             member.progress.curve.append(record)
             self.on_epoch(index, record)
-            if last:
+            if epoch == self.recipe.epochs:
                 member.scores = {split: values[index] for split, values in scores.items()}
 
     def _clock(self) -> None:

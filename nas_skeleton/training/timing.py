@@ -7,6 +7,7 @@ import time
 
 from nas_skeleton.network.initialise import derive_seed
 from nas_skeleton.spaces import SearchSpace
+from nas_skeleton.training.averaging import estimation_steps
 from nas_skeleton.training.candidates import Problem, scores_of_clips
 from nas_skeleton.training.engines import EngineName, candidates_of
 from nas_skeleton.training.job import Job
@@ -54,7 +55,8 @@ def predict_seconds(
     per_clip = (time.perf_counter() - started) / len(clips)
 
     per_epoch = clips_per_epoch(recipe, len(task.splits["train"]))
-    steps = recipe.epochs * math.ceil(per_epoch / recipe.batch_size)
+    batches = math.ceil(per_epoch / recipe.batch_size)
+    steps = recipe.epochs * batches + estimation_steps(recipe, batches)
     evaluations = math.ceil(recipe.epochs / recipe.evaluate_every)
     evaluated = evaluations * sum(len(ids) for ids in task.splits.values())
     return (steps * per_step + evaluated * per_clip) / side_by_side

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -132,6 +132,7 @@ class _Training:
     arch: Architecture
     state: State
     progress: Progress
+    average: dict[str, Tensor] = field(default_factory=dict)
 
     def engine(self, wanted: EngineName) -> EngineName:
         """The engine to go on with: once a training fell back, it stays where it went."""
@@ -225,9 +226,8 @@ class _Group:
         The time it took so far is forgotten with it.
         """
         progress = Progress(fallback=_reasons(training, engine, error))
-        return replace(
-            training, state=self._initial_state(training.job, training.arch), progress=progress
-        )
+        fresh = self._initial_state(training.job, training.arch)
+        return _Training(training.job, training.arch, fresh, progress)
 
     def _train(
         self, trainings: Sequence[_Training], engine: EngineName
@@ -243,7 +243,7 @@ class _Group:
             progress = copy.deepcopy(training.progress)
             if progress.engines[-1:] != [engine]:
                 progress.engines.append(engine)
-            members.append(Member(training_seed(training.job), progress))
+            members.append(Member(training_seed(training.job), progress, training.average))
 
         def save(index: int, state: State) -> None:
             assert self.checkpoint_path is not None
@@ -344,11 +344,14 @@ def _reasons(training: _Training, engine: EngineName, error: Exception) -> str:
 
 def _pack(state: State, member: Member) -> dict[str, Any]:
     """Plain values and tensors for a checkpoint."""
-    return {"weights": state.weights, "momentum": state.momentum, **asdict(member.progress)}
+    tensors = {"weights": state.weights, "momentum": state.momentum}
+    if member.average:
+        tensors["average"] = member.average
+    return {**tensors, **asdict(member.progress)}
 
 
-def _unpack(saved: dict[str, Any], like: State) -> tuple[State, Progress]:
-    """State and progress of a checkpoint, if names and shapes are those of `like`."""
+def _unpack(saved: dict[str, Any], like: State) -> tuple[State, Progress, dict[str, Tensor]]:
+    """State, progress and average of a checkpoint, if names and shapes are those of `like`."""
     values = {name: saved[name] for name in asdict(Progress())}
     values["curve"] = [
         EpochRecord(
@@ -362,10 +365,14 @@ def _unpack(saved: dict[str, Any], like: State) -> tuple[State, Progress]:
         for record in values["curve"]
     ]
     state = State(saved["weights"], saved["momentum"])
-    for kept, expected in ((state.weights, like.weights), (state.momentum, like.momentum)):
+    average = saved.get("average", {})
+    pairs = [(state.weights, like.weights), (state.momentum, like.momentum)]
+    if average:
+        pairs.append((average, like.weights))
+    for kept, expected in pairs:
         if {k: v.shape for k, v in kept.items()} != {k: v.shape for k, v in expected.items()}:
             raise ValueError("other weights")
-    return state, Progress(**values)
+    return state, Progress(**values), average
 
 
 def log_probabilities(scores: torch.Tensor) -> NDArray[np.float16]:

@@ -106,6 +106,8 @@ def test_a_loss_that_is_not_finite_is_said(small_problem):
 
 def test_epochs_that_do_not_go_with_the_recipe_are_refused(problem):
     assert with_epochs(problem.recipe, 7).epochs == 7
+    averages = problem.recipe.model_copy(update={"averaging": "swa", "average_from": 9})
+    assert with_epochs(averages, 7).averaging is None
     warm = problem.recipe.model_copy(update={"warmup_epochs": 1})
     with pytest.raises(InputError, match=r"--epochs 1 .*warmup_epochs"):
         with_epochs(warm, 1)

@@ -29,6 +29,17 @@ PLAIN = {
         ({"momentum": 0.0}, "nesterov needs"),
         ({"schedule": "step", "milestones": [3], "decay": 1.0}, "less than 1"),
         ({"learning_rate_for_batch": 0}, "greater than 0"),
+        ({"averaging": "swa"}, "averaging goes with average_from"),
+        ({"average_from": 3}, "averaging goes with average_from"),
+        ({"averaging": "ema", "average_from": 3}, "average_decay goes with averaging 'ema'"),
+        (
+            {"averaging": "swa", "average_from": 3, "average_decay": 0.9},
+            "average_decay goes with averaging 'ema'",
+        ),
+        ({"average_decay": 0.9}, "average_decay goes with averaging 'ema'"),
+        ({"averaging": "ema", "average_from": 3, "average_decay": 1.0}, "less than 1"),
+        ({"averaging": "swa", "average_from": 10}, "before the last epoch"),
+        ({"averaging": "polyak", "average_from": 3}, "'swa' or 'ema'"),
     ],
 )
 def test_a_recipe_that_does_not_hold_together_is_refused(change, message):

@@ -49,11 +49,10 @@ class CudaGraph(Replayed):
             raise Unsupported("dropout cannot be captured: its masks are drawn on the CPU")
         self.networks = [self._network(arch) for arch in archs]
         self.optimizers = [FlatSGD(n, problem.recipe, self.rate) for n in self.networks]
-        for member, state in enumerate(states):
-            network, optimizer = self.networks[member], self.optimizers[member]
-            network.load_state_dict(state.weights, strict=False)  # it has the adjacency as well
-            for name, value in state.momentum.items():
-                optimizer.momentum_of[name].copy_(value)
+        self.load(states)
+        for member, (network, optimizer) in enumerate(
+            zip(self.networks, self.optimizers, strict=True)
+        ):
             loss_sum = self._loss_sums[member]
             self.add(
                 Step(
@@ -81,6 +80,13 @@ class CudaGraph(Replayed):
             for name, value in self.optimizers[member].momentum_of.items()
         }
         return State(weights_of(self.networks[member]), momentum)
+
+    def load(self, states: Sequence[State]) -> None:
+        self.join()
+        for network, optimizer, state in zip(self.networks, self.optimizers, states, strict=True):
+            network.load_state_dict(state.weights, strict=False)  # it has the adjacency as well
+            for name, value in state.momentum.items():
+                optimizer.momentum_of[name].copy_(value)
 
     def _network(self, arch: Architecture) -> Classifier:
         network = self.problem.network(arch)

@@ -36,8 +36,7 @@ class Eager(Candidates):
         self.networks = [self.network(arch) for arch in archs]
         self._draws = isinstance(problem.recipe, ModelRecipe) and problem.recipe.dropout > 0
         self.optimizers = [_sgd(network, problem) for network in self.networks]
-        for network, optimizer, state in zip(self.networks, self.optimizers, states, strict=True):
-            _load(network, optimizer, state)
+        self.load(states)
         self._live = [(list(state.weights), list(state.momentum)) for state in states]
 
     @abstractmethod
@@ -77,6 +76,10 @@ class Eager(Candidates):
             {name: values[name] for name in weights},
             {name: _momentum(optimizer, parameters[name]) for name in momentum},
         )
+
+    def load(self, states: Sequence[State]) -> None:
+        for network, optimizer, state in zip(self.networks, self.optimizers, states, strict=True):
+            _load(network, optimizer, state)
 
 
 class Reference(Eager):

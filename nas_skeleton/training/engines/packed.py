@@ -60,10 +60,7 @@ class Packed(Replayed):
         self.network = packed_network(problem, cells)
         self.optimizer = FlatSGD(self.network, problem.recipe, self.rate)
         self._names = [(list(state.weights), list(state.momentum)) for state in states]
-        for name, members, weights, momentum in self._tensors():
-            weights.copy_(torch.stack([states[m].weights[name] for m in members]))
-            if momentum is not None:
-                momentum.copy_(torch.stack([states[m].momentum[name] for m in members]))
+        self.load(states)
         optimizer, loss_sums = self.optimizer, self._loss_sums
         self.add(
             Step(
@@ -93,18 +90,39 @@ class Packed(Replayed):
         return torch.cat(every, dim=1).to(inputs.dtype)
 
     def state(self, member: int) -> State:
+        [state] = self._copies([member])
+        return state
+
+    def states(self) -> list[State]:
+        return self._copies(range(len(self._names)))
+
+    def _copies(self, wanted: Sequence[int]) -> list[State]:
+        """States of some members, with one copy from the device for all that lies together."""
         self.join()
-        weights, momentum = {}, {}
+        weights: dict[int, dict[str, Tensor]] = {member: {} for member in wanted}
+        momentum: dict[int, dict[str, Tensor]] = {member: {} for member in wanted}
         for name, members, value, accumulated in self._tensors():
-            if member in members:
-                weights[name] = value[members.index(member)].cpu().clone()
-                if accumulated is not None:
-                    momentum[name] = accumulated[members.index(member)].cpu().clone()
-        weight_names, momentum_names = self._names[member]
-        return State(
-            {name: weights[name] for name in weight_names},
-            {name: momentum[name] for name in momentum_names},
-        )
+            places = [place for place, member in enumerate(members) if member in weights]
+            for found, stacked in ((weights, value), (momentum, accumulated)):
+                if stacked is None or not places:
+                    continue
+                for place, own in zip(places, stacked[places].cpu(), strict=True):
+                    found[members[place]][name] = own.clone()
+        return [
+            State(
+                {name: weights[member][name] for name in weight_names},
+                {name: momentum[member][name] for name in momentum_names},
+            )
+            for member in wanted
+            for weight_names, momentum_names in [self._names[member]]
+        ]
+
+    def load(self, states: Sequence[State]) -> None:
+        self.join()
+        for name, members, weights, momentum in self._tensors():
+            weights.copy_(torch.stack([states[m].weights[name] for m in members]))
+            if momentum is not None:
+                momentum.copy_(torch.stack([states[m].momentum[name] for m in members]))
 
     def _tensors(self) -> Iterator[tuple[str, list[int], Tensor, Tensor | None]]:
         """Lean name, members, stacked value and, of a parameter, its momentum."""

@@ -112,6 +112,10 @@ class Native(Candidates):
     def state(self, member: int) -> State:
         return self._networks[member].state()
 
+    def load(self, states: Sequence[State]) -> None:
+        for network, state in zip(self._networks, states, strict=True):
+            network.load(state)
+
 
 class _Network:
     """One candidate: its program, its memory, and the parameters in it under their names."""
@@ -164,9 +168,7 @@ class _Network:
             weight_decay=recipe.weight_decay,
             nesterov=int(recipe.nesterov),
         )
-        self._parameters.fill(self._weights, state.weights)
-        self._parameters.fill(self._momentum, state.momentum)
-        self._running.fill(self._statistics, state.weights)
+        self.load(state)
 
     def step(self, inputs: Tensor, labels: Tensor) -> None:
         _, height, width = self._smallest
@@ -189,6 +191,11 @@ class _Network:
             weights | self._running.read(self._statistics),
             self._parameters.read(self._momentum),
         )
+
+    def load(self, state: State) -> None:
+        self._parameters.fill(self._weights, state.weights)
+        self._parameters.fill(self._momentum, state.momentum)
+        self._running.fill(self._statistics, state.weights)
 
     def _run(
         self, program: NDArray[np.int64], inputs: Tensor, labels: Tensor | None = None
