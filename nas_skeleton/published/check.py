@@ -50,7 +50,9 @@ def _check_agreement(folder: Path, manifest: Manifest) -> None:
     for status, count in ((schema.DONE, manifest.trained), (schema.DIVERGED, manifest.diverged)):
         found = int((own["status"] == status).sum())
         _require(
-            found == count, folder / files.TABLE, f"{found} rows {status}, the manifest says {count}"
+            found == count,
+            folder / files.TABLE,
+            f"{found} rows {status}, the manifest says {count}",
         )
     _check_sources(table, folder / files.TABLE)
     _check_curves(folder, own)
@@ -90,7 +92,9 @@ def _check_predictions(folder: Path, manifest: Manifest, done: pd.DataFrame) -> 
     path = folder / files.PREDICTIONS
     predictions = pq.read_table(path)
     _require(
-        predictions["key"].to_pylist() == done["key"].tolist(), path, "not those of the table's rows"
+        predictions["key"].to_pylist() == done["key"].tolist(),
+        path,
+        "not those of the table's rows",
     )
     clips = pd.read_csv(folder / files.CLIPS, dtype={"id": str})
     for split in _SPLITS:
@@ -114,7 +118,9 @@ def _check_summary(path: Path, table: pd.DataFrame) -> None:
         if name == "arch_str":
             same = stored[name].tolist() == expected[name].tolist()
         else:
-            numbers = (frame[name].to_numpy(np.float64, na_value=np.nan) for frame in (stored, expected))
+            numbers = (
+                frame[name].to_numpy(np.float64, na_value=np.nan) for frame in (stored, expected)
+            )
             same = len(stored) == len(expected) and bool(
                 np.isclose(*numbers, rtol=1e-6, atol=10**-DIGITS, equal_nan=True).all()
             )
@@ -123,4 +129,4 @@ def _check_summary(path: Path, table: pd.DataFrame) -> None:
 
 def _require(holds: bool, path: Path, what: str) -> None:
     if not holds:
-        raise InputError(f"{path}: {what}; publish the table again")
+        raise InputError(f"{path}: {what}: fetch it again, or publish it again from sound runs")

@@ -228,7 +228,11 @@ def _collection(manifest: Manifest, table: pd.DataFrame) -> list[str]:
                 *machines,
             ]
         ),
-        *([f"In the publisher's words: {manifest.hardware_note}"] if manifest.hardware_note else []),
+        *(
+            [f"In the publisher's words: {manifest.hardware_note}"]
+            if manifest.hardware_note
+            else []
+        ),
     ]
 
 

@@ -135,7 +135,11 @@ def published_folders() -> list[Path]:
 def published_names() -> list[str]:
     """Names of all published tables that can be loaded by name, sorted."""
     return sorted(
-        {path.parent.name for folder in published_folders() for path in folder.glob(f"*/{MANIFEST}")}
+        {
+            path.parent.name
+            for folder in published_folders()
+            for path in folder.glob(f"*/{MANIFEST}")
+        }
     )
 
 
@@ -223,7 +227,24 @@ def checked_file(folder: Path, manifest: Manifest, name: str) -> Path:
     return path
 
 
+def numbers(column: pa.ChunkedArray, missing: float | None = None) -> NDArray[Any]:
+    """A column as an array, `missing` where it has no value.
+
+    Arrow's own conversion would import pandas, which takes as long as reading the whole table.
+    """
+    values = column.combine_chunks()
+    if isinstance(values, pa.ChunkedArray):  # without chunks, in older versions of Arrow
+        values = pa.concat_arrays(values.chunks)
+    here = slice(values.offset, values.offset + len(values))
+    validity, content = values.buffers()
+    found = np.frombuffer(content or b"", values.type.to_pandas_dtype())[here]
+    if missing is None or not values.null_count:
+        return found
+    is_valid = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")[here]
+    return np.where(is_valid, found, missing)
+
+
 def matrix(lists: pa.ChunkedArray) -> NDArray[np.signedinteger[Any]]:
     """`(rows, length)` from a column of lists of one length."""
-    values = [chunk.flatten().to_numpy() for chunk in lists.chunks]
-    return np.concatenate(values).reshape(-1, lists.type.list_size)
+    values = pa.chunked_array([chunk.flatten() for chunk in lists.chunks], lists.type.value_type)
+    return numbers(values).reshape(-1, lists.type.list_size)

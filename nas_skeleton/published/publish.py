@@ -74,11 +74,18 @@ def publish(
     temporary.mkdir(parents=True)
     try:
         manifest = _write(runs, merged, space, temporary, name, hardware, watch)
-        check_table(temporary)
+        _check(temporary, target)
         _put_in_place(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return manifest
+
+
+def _check(temporary: Path, target: Path) -> None:
+    try:
+        check_table(temporary)
+    except InputError as error:
+        raise InputError(str(error).replace(str(temporary), str(target))) from None
 
 
 def _space_of(runs: Sequence[Run]) -> Space:

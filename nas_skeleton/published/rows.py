@@ -29,9 +29,34 @@ class Unspecified(InputError, ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Accuracies:
-    """Shares of clips in [0, 1] after `epoch`; `mean_class` is the mean of top-1 per class."""
+class BaseRow:
+    """What is known of an architecture, of one training or over several.
 
+    Attributes:
+        table: name of the published table.
+        arch_index: of the architecture, as in NAS-Bench-201.
+        arch_str: its architecture string.
+        functional_key: equal for architectures that are the same function.
+        epoch: after which the accuracies were measured, 1-based.
+        params: number of parameters.
+        macs: multiply-accumulates of one clip.
+        train_time_s: seconds of training until `epoch`, evaluations included.
+        latency_ms: milliseconds for one clip.
+        peak_memory_mb: of the training.
+        train_top1, ..., test_mean_class: shares of clips in [0, 1]; `mean_class` is the mean of
+            top-1 per class.
+    """
+
+    table: str
+    arch_index: int
+    arch_str: str
+    functional_key: str
+    epoch: int
+    params: int
+    macs: int
+    train_time_s: float
+    latency_ms: float
+    peak_memory_mb: float
     train_top1: float
     train_top5: float
     train_mean_class: float
@@ -44,70 +69,40 @@ class Accuracies:
 
 
 @dataclass(frozen=True, slots=True)
-class Row(Accuracies):
+class Row(BaseRow):
     """One architecture trained with one seed.
 
     Attributes:
-        table: name of the published table.
-        arch_index: of the architecture, as in NAS-Bench-201.
-        arch_str: its architecture string.
-        functional_key: equal for architectures that are the same function.
         seed: of the training.
-        epoch: after which the accuracies were measured, 1-based.
         status: "done", "copied" or "diverged".
         source_index: the architecture that was trained, where this row is taken over from another
             one that is the same function; such a row is no independent training.
-        params: number of parameters.
-        macs: multiply-accumulates of one clip.
-        train_time_s: seconds of training until `epoch`, evaluations included.
-        latency_ms: milliseconds for one clip.
-        peak_memory_mb: of the training.
     """
 
-    table: str
-    arch_index: int
-    arch_str: str
-    functional_key: str
     seed: int
-    epoch: int
     status: str
     source_index: int | None
-    params: int
-    macs: int
-    train_time_s: float
-    latency_ms: float
-    peak_memory_mb: float
 
 
 @dataclass(frozen=True, slots=True)
-class AggregateRow(Accuracies):
+class AggregateRow(BaseRow):
     """One architecture over its seeds: accuracies, times and memory are means or medians.
 
+    With epoch "best", which differs from seed to seed, `epoch` is the latest.
+
     Attributes:
-        table, arch_index, arch_str, functional_key, epoch, params, macs: as in `Row`.
         aggregate: "mean" or "median".
         seeds: those that finished, which the numbers are over.
         copied_seeds: those of them whose row is taken over from another architecture.
         diverged_seeds: further ones that have no accuracy.
-        train_time_s, latency_ms, peak_memory_mb: as in `Row`.
         valid_top1_sd: standard deviation over the seeds; NaN of one seed.
         test_top1_sd: likewise.
     """
 
-    table: str
-    arch_index: int
-    arch_str: str
-    functional_key: str
     aggregate: Aggregate
     seeds: tuple[int, ...]
     copied_seeds: tuple[int, ...]
     diverged_seeds: tuple[int, ...]
-    epoch: Epoch
-    params: int
-    macs: int
-    train_time_s: float
-    latency_ms: float
-    peak_memory_mb: float
     valid_top1_sd: float
     test_top1_sd: float
 

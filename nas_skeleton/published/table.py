@@ -6,7 +6,9 @@ predictions when they are asked for. Choosing by validation and comparing is `be
 
 from __future__ import annotations
 
-import statistics
+import csv
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -25,7 +26,6 @@ from nas_skeleton.published.rows import (
     Epoch,
     NotInTable,
     Row,
-    Unspecified,
     listed,
 )
 from nas_skeleton.results import schema
@@ -36,6 +36,10 @@ Floats = NDArray[np.float64]
 
 _MEASURES = [f"{split}_{metric}" for split in SPLITS for metric in schema.METRICS]
 _COSTS = ("train_time_s", "latency_ms", "peak_memory_mb")
+_MEASURED = 1 + len(_COSTS) + len(_MEASURES)  # columns of an aggregate, the epoch first
+_VALID_TOP1, _TEST_TOP1 = (
+    1 + len(_COSTS) + _MEASURES.index(f"{s}_top1") for s in ("valid", "test")
+)
 _MISSING = -1  # no row, no source
 
 
@@ -73,7 +77,7 @@ class PublishedTable:
         self.space = CellSpace()
         texts = [name for name, kind in schema.COLUMNS.items() if kind == "TEXT"]
         path = files.checked_file(folder, self.manifest, files.TABLE)
-        self._table = pq.read_table(path, read_dictionary=texts, use_threads=False)
+        self._table = pq.ParquetFile(path, read_dictionary=texts).read(use_threads=False)
         self._seed_at = {seed: at for at, seed in enumerate(self.seeds)}
         self._arch = self._column("arch_index").astype(np.int64)
         seed_at = np.searchsorted(self.seeds, self._column("seed"))
@@ -93,6 +97,7 @@ class PublishedTable:
         self._best_epochs = self._column("best_epoch", _MISSING).astype(np.int64)
         self._final = self._stacked([f"final_{name}" for name in _MEASURES])
         self._best = self._stacked([f"best_{name}" for name in _MEASURES])
+        self._curves: dict[str, Floats] = {}
 
     def row(self, arch: int, seed: int, epoch: Epoch = "last") -> Row:
         """The row of an architecture and a seed.
@@ -101,24 +106,18 @@ class PublishedTable:
             NotInTable: there is none, or the training was not evaluated after that epoch.
         """
         at = self._row_of(arch, seed)
-        after, accuracies = self._accuracies(at, epoch)
-        seconds, latency, memory = self._costs[at].tolist()
+        after, costs, accuracies = self._measured(at, epoch)
         source = self._source.item(at)
         return Row(
-            *accuracies,
-            self.name,
-            arch,
-            self._names[self._name.item(at)],
-            self._keys[self._key.item(at)],
-            seed,
+            *self._described(arch, at),
             after,
-            self._statuses[self._status.item(at)],
-            None if source == _MISSING else source,
             self._params.item(at),
             self._macs.item(at),
-            seconds * after / self._lasts.item(at),
-            latency,
-            memory,
+            *costs,
+            *accuracies,
+            seed,
+            self._statuses[self._status.item(at)],
+            None if source == _MISSING else source,
         )
 
     def aggregate(self, arch: int, how: Aggregate, epoch: Epoch = "last") -> AggregateRow:
@@ -127,37 +126,32 @@ class PublishedTable:
         Raises:
             NotInTable: it has no row, or was not evaluated after that epoch.
         """
-        rows = [self.row(arch, seed, epoch) for seed in self.seeds_of(arch)]
-        done = [row for row in rows if row.status != schema.DIVERGED]
-
-        def over(name: str) -> float:
-            if not done:
-                return np.nan
-            return getattr(statistics, how)([getattr(row, name) for row in done])  # type: ignore[no-any-return]
-
-        def spread(name: str) -> float:
-            if len(done) < 2:
-                return np.nan
-            return statistics.stdev(getattr(row, name) for row in done)
-
+        finished, copied, diverged = [], [], []
+        measured = []
+        for seed in self.seeds_of(arch):
+            at = self._row_of(arch, seed)
+            if self._statuses[self._status.item(at)] == schema.DIVERGED:
+                diverged.append(seed)
+                continue
+            finished.append(seed)
+            if self._source.item(at) != _MISSING:
+                copied.append(seed)
+            after, costs, accuracies = self._measured(at, epoch)
+            measured.append((after, *costs, *accuracies))
+        columns = list(zip(*measured, strict=True)) or [(np.nan,)] * _MEASURED
+        over = _OVER[how]
         return AggregateRow(
-            *map(over, _MEASURES),
-            table=self.name,
-            arch_index=arch,
-            arch_str=rows[0].arch_str,
-            functional_key=rows[0].functional_key,
-            aggregate=how,
-            seeds=tuple(row.seed for row in done),
-            copied_seeds=tuple(row.seed for row in done if row.source_index is not None),
-            diverged_seeds=tuple(row.seed for row in rows if row.status == schema.DIVERGED),
-            epoch=epoch if epoch == "best" else rows[0].epoch,
-            params=rows[0].params,
-            macs=rows[0].macs,
-            train_time_s=over("train_time_s"),
-            latency_ms=over("latency_ms"),
-            peak_memory_mb=over("peak_memory_mb"),
-            valid_top1_sd=spread("valid_top1"),
-            test_top1_sd=spread("test_top1"),
+            *self._described(arch, at),
+            max(columns[0]) if measured else self.epochs[-1],
+            self._params.item(at),
+            self._macs.item(at),
+            *map(over, columns[1:]),
+            how,
+            tuple(finished),
+            tuple(copied),
+            tuple(diverged),
+            _deviation(columns[_VALID_TOP1]),
+            _deviation(columns[_TEST_TOP1]),
         )
 
     def seeds_of(self, arch: int) -> list[int]:
@@ -166,7 +160,9 @@ class PublishedTable:
         Raises:
             NotInTable: none.
         """
-        seeds = [s for s, row in zip(self.seeds, self._rows[arch].tolist(), strict=True) if row >= 0]
+        seeds = [
+            s for s, row in zip(self.seeds, self._rows[arch].tolist(), strict=True) if row >= 0
+        ]
         if not seeds:
             raise NotInTable(
                 f"table {self.name!r} has no row for architecture {arch}: it has "
@@ -215,7 +211,7 @@ class PublishedTable:
     def prediction_rows(self) -> NDArray[np.int32]:
         """`(architectures, seeds)` row in `predictions` of a training, -1 where there is none."""
         rows = np.full(len(self._arch), _MISSING, np.int32)
-        rows[self._statuses_are(schema.DONE)] = np.arange(self.manifest.trained)
+        rows[self._has_status(schema.DONE)] = np.arange(self.manifest.trained)
         return np.where(self._rows == _MISSING, _MISSING, rows[self._trained_row][self._rows])
 
     def predicted(self, arch: int, seed: int, split: str) -> NDArray[np.signedinteger[Any]]:
@@ -236,18 +232,18 @@ class PublishedTable:
         Raises:
             NotInTable: no such split.
         """
-        table = self._clip_table
-        own = table.filter(pa.compute.equal(table["split"], split))
-        if not own.num_rows:
-            known = listed(split for split, count in self.manifest.clips.items() if count)
-            raise NotInTable(f"no {split!r} clips: there are {known}")
-        labels = own["label"].to_numpy()
-        return Clips(tuple(own["id"].to_pylist()), labels, tuple(self.manifest.classes))
+        own = self._clips.get(split, [])
+        if not own:
+            raise NotInTable(f"no {split!r} clips: there are {listed(self._clips)}")
+        ids, labels = zip(*own, strict=True)
+        return Clips(ids, np.array(labels, np.int64), tuple(self.manifest.classes))
 
     def check_seed(self, seed: int) -> int:
         """`seed`, if the table has it."""
         if seed not in self._seed_at:
-            raise NotInTable(f"table {self.name!r} has no seed {seed!r}: it has {listed(self.seeds)}")
+            raise NotInTable(
+                f"table {self.name!r} has no seed {seed!r}: it has {listed(self.seeds)}"
+            )
         return self._seed_at[seed]
 
     def measure(self, name: str, epoch: Epoch) -> Floats:
@@ -279,19 +275,25 @@ class PublishedTable:
             )
         return row
 
-    def _accuracies(self, row: int, epoch: Epoch) -> tuple[int, list[float]]:
-        """The epoch, 1-based, and the accuracies after it."""
+    def _described(self, arch: int, row: int) -> tuple[str, int, str, str]:
+        name, key = self._name.item(row), self._key.item(row)
+        return self.name, arch, self._names[name], self._keys[key]
+
+    def _measured(
+        self, row: int, epoch: Epoch
+    ) -> tuple[int, tuple[float, float, float], list[float]]:
+        """The epoch, 1-based, `_COSTS` until then and `_MEASURES` after it."""
         last = self._lasts.item(row)
+        seconds, latency, memory = self._costs[row].tolist()
         if epoch == "last" or epoch == last:
-            return last, self._final[row].tolist()
+            return last, (seconds, latency, memory), self._final[row].tolist()
         if epoch == "best":
             best = self._best_epochs.item(row)
-            return (last if best == _MISSING else best), self._best[row].tolist()
-        at = self._epoch_at(epoch)
-        values = [self._curve(name)[row, at].item() for name in _MEASURES]
-        if np.isnan(values).all() and self._statuses[self._status.item(row)] != schema.DIVERGED:
-            raise NotInTable(f"that training was not evaluated after epoch {epoch}")
-        return int(epoch), values
+            after, values = (last if best == _MISSING else best), self._best[row].tolist()
+        else:
+            at = self._epoch_at(epoch)
+            after, values = int(epoch), [self._curve(name)[row, at].item() for name in _MEASURES]
+        return after, (seconds * after / last, latency, memory), values
 
     def _epoch_at(self, epoch: Epoch) -> int:
         if epoch not in self.epochs:
@@ -311,15 +313,13 @@ class PublishedTable:
                 known = ", ".join(self.curve_columns())
                 raise NotInTable(f"nothing called {column!r} is known per epoch: {known}")
             rows, at = self._curve_places
-            values = self._curve_file.read([column], use_threads=False)[column].to_numpy()
+            values = files.numbers(
+                self._curve_file.read([column], use_threads=False)[column], np.nan
+            )
             found = np.full((len(self._arch), len(self.epochs)), np.nan)
             found[rows, at] = values
             self._curves[column] = found[self._trained_row]
         return self._curves[column]
-
-    @cached_property
-    def _curves(self) -> dict[str, Floats]:
-        return {}
 
     @cached_property
     def _curve_file(self) -> Any:
@@ -329,14 +329,14 @@ class PublishedTable:
     def _curve_places(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Row and place of the epoch of every line of the curves."""
         lines = self._curve_file.read(["arch_index", "seed", "epoch"], use_threads=False)
-        archs, seeds, epochs = (column.to_numpy() for column in lines.columns)
+        archs, seeds, epochs = map(files.numbers, lines.columns)
         rows = self._rows[archs, np.searchsorted(self.seeds, seeds)]
         return rows, np.searchsorted(self.epochs, epochs)
 
     @cached_property
     def _predictions(self) -> dict[str, NDArray[np.signedinteger[Any]]]:
         path = files.checked_file(self.folder, self.manifest, files.PREDICTIONS)
-        table = pq.read_table(path, use_threads=False)
+        table = pq.ParquetFile(path).read(use_threads=False)
         return {
             split: files.matrix(table[split])
             for split in files.PREDICTED
@@ -344,15 +344,17 @@ class PublishedTable:
         }
 
     @cached_property
-    def _clip_table(self) -> pa.Table:
-        return pa.csv.read_csv(files.checked_file(self.folder, self.manifest, files.CLIPS))
+    def _clips(self) -> dict[str, list[tuple[str, int]]]:
+        """Ids and labels by split."""
+        path = files.checked_file(self.folder, self.manifest, files.CLIPS)
+        found: dict[str, list[tuple[str, int]]] = {}
+        with path.open(encoding="utf-8", newline="") as file:
+            for line in csv.DictReader(file):
+                found.setdefault(line["split"], []).append((line["id"], int(line["label"])))
+        return found
 
     def _column(self, name: str, missing: float | None = None) -> NDArray[Any]:
-        column = self._table[name]
-        if missing is not None and column.null_count:
-            column = column.cast(pa.float64()).fill_null(float(missing))
-        values: NDArray[Any] = column.to_numpy()
-        return values
+        return files.numbers(self._table[name], missing)
 
     def _stacked(self, names: Any) -> Floats:
         return np.stack([self._column(name, np.nan) for name in names], axis=1)
@@ -360,9 +362,9 @@ class PublishedTable:
     def _texts(self, name: str) -> tuple[NDArray[np.int32], list[str]]:
         """Which of how many texts a row has."""
         column = self._table[name].unify_dictionaries().combine_chunks()
-        return column.indices.to_numpy(), column.dictionary.to_pylist()
+        return files.numbers(pa.chunked_array([column.indices])), column.dictionary.to_pylist()
 
-    def _statuses_are(self, status: str) -> NDArray[np.bool_]:
+    def _has_status(self, status: str) -> NDArray[np.bool_]:
         wanted = self._statuses.index(status) if status in self._statuses else _MISSING
         own: NDArray[np.bool_] = self._status == wanted
         return own
@@ -375,3 +377,24 @@ _LEVELS = {
     "architectures": files.SUMMARY,
     "clips": files.CLIPS,
 }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _median(values: Sequence[float]) -> float:
+    ordered, half = sorted(values), len(values) // 2
+    return ordered[half] if len(values) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """Standard deviation, NaN of one value."""
+    if len(values) < 2:
+        return math.nan
+    mean = _mean(values)
+    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+# Python's own: a question is over a few seeds, and `statistics` takes ten times as long.
+_OVER = {"mean": _mean, "median": _median}
