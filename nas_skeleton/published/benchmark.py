@@ -55,8 +55,8 @@ class Benchmark:
     >>> import nas_skeleton as ns
     >>> table = ns.Benchmark.load("utdmhad")
     >>> row = table.query(6111, seed=777)
-    >>> row.seed, row.arch_str
-    (777, '|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|')
+    >>> row.arch_index, row.seed, row.epoch == table.epochs()[-1]
+    (6111, 777, True)
     >>> 0 <= row.valid_top1 <= 1 and row.train_time_s > 0
     True
     >>> small = table.best(seed=777, max_macs=row.macs)  # by validation
@@ -125,8 +125,8 @@ class Benchmark:
         if isinstance(arch, str):
             members = None if arch.startswith("|") else self.space.functional_classes().get(arch)
             return members[0] if members else self.space.index(arch)
-        if isinstance(arch, SupportsIndex) and np.ndim(arch) == 0:
-            return self.space.check_index(arch)
+        if np.ndim(arch) == 0:  # type: ignore[arg-type]
+            return self.space.check_index(arch)  # type: ignore[arg-type]
         return self.space.index(cell_from_matrix(arch))  # type: ignore[arg-type]
 
     @overload

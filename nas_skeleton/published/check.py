@@ -90,19 +90,16 @@ def _check_curves(folder: Path, own: pd.DataFrame) -> None:
 
 def _check_predictions(folder: Path, manifest: Manifest, done: pd.DataFrame) -> None:
     path = folder / files.PREDICTIONS
-    predictions = pq.read_table(path)
-    _require(
-        predictions["key"].to_pylist() == done["key"].tolist(),
-        path,
-        "not those of the table's rows",
-    )
+    predictions = pq.ParquetFile(path)
+    same = predictions.read(["key"])["key"].to_pylist() == done["key"].tolist()
+    _require(same, path, "not those of the table's trainings")
     clips = pd.read_csv(folder / files.CLIPS, dtype={"id": str})
     for split in _SPLITS:
         labels = clips.loc[clips["split"] == split, "label"].to_numpy()
         count = manifest.clips.get(split, 0)
         _require(len(labels) == count, folder / files.CLIPS, f"not {count} {split} clips")
         if split in files.PREDICTED and count:
-            classes = files.matrix(predictions[split])
+            classes = files.matrix(predictions, split)
             shares = (classes == labels).mean(axis=1)
             stored = done[f"final_{split}_top1"].to_numpy()
             wrong = ~np.isclose(shares, stored, rtol=0, atol=1e-9)
@@ -115,18 +112,20 @@ def _check_summary(path: Path, table: pd.DataFrame) -> None:
     stored, expected = pd.read_csv(path), summary(table)
     _require(list(stored.columns) == list(expected.columns), path, "other columns")
     for name in expected.columns:
+        found, wanted = stored[name], expected[name]
         if name == "arch_str":
-            same = stored[name].tolist() == expected[name].tolist()
+            same = found.tolist() == wanted.tolist()
         else:
-            numbers = (
-                frame[name].to_numpy(np.float64, na_value=np.nan) for frame in (stored, expected)
-            )
-            same = len(stored) == len(expected) and bool(
-                np.isclose(*numbers, rtol=1e-6, atol=10**-DIGITS, equal_nan=True).all()
+            same = len(found) == len(wanted) and np.allclose(
+                found.to_numpy(np.float64, na_value=np.nan),
+                wanted.to_numpy(np.float64, na_value=np.nan),
+                rtol=1e-6,
+                atol=10.0**-DIGITS,
+                equal_nan=True,
             )
         _require(same, path, f"column {name} is not that of the table")
 
 
-def _require(holds: bool, path: Path, what: str) -> None:
+def _require(holds: bool | np.bool, path: Path, what: str) -> None:
     if not holds:
         raise InputError(f"{path}: {what}: fetch it again, or publish it again from sound runs")

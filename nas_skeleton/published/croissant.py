@@ -94,8 +94,8 @@ def _metadata(folder: Path, manifest: Manifest) -> dict[str, Any]:
         "license": LICENCE,
         "creator": {"@type": "sc:Organization", "name": "The nas_skeleton authors"},
         "url": "./",
-        "citeAs": f"nas_skeleton {manifest.published_with}, table {manifest.name!r}; see CITATION.cff. "
-        f"The clips: {source.citation or manifest.dataset}",
+        "citeAs": f"nas_skeleton {manifest.published_with}, table {manifest.name!r}; see "
+        f"CITATION.cff. The clips: {source.citation or manifest.dataset}",
         "isLiveDataset": False,
         "rai:dataCollection": "Networks were trained by nas_skeleton; nothing was collected from "
         "people. Labels and ids of clips are those of the data set.",

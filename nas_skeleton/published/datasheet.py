@@ -1,6 +1,6 @@
 """The datasheet of a published table: what a user should know, every number computed from it.
 
-The headings are those of Gebru et al., Datasheets for Datasets (Communications of the ACM 64, 2021).
+Its headings are those of Gebru et al., Datasheets for Datasets (Communications of the ACM, 2021).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ USES = (
 )
 WARNINGS = (
     "Architectures may be chosen by validation accuracy only. Copied rows are no independent "
-    "trainings. Differences within the noise stated in the datasheet are none. Accuracies are those "
-    "of one short recipe on one split, not the best a network can do."
+    "trainings. Differences within the noise stated in the datasheet are none. Accuracies are "
+    "those of one recipe on one split, not the best a network can do."
 )
 
 
@@ -59,8 +59,8 @@ def title_of(manifest: Manifest) -> str:
     seeds = ", ".join(map(str, manifest.seeds))
     return (
         f"{manifest.architectures:,} of the {CELLS:,} cells of NAS-Bench-201 in space "
-        f"{manifest.space!r} on skeleton action recognition: data set {manifest.dataset!r}, protocol "
-        f"{manifest.protocol!r}, recipe {manifest.recipe!r}, seeds {seeds}."
+        f"{manifest.space!r} on skeleton action recognition: data set {manifest.dataset!r}, "
+        f"protocol {manifest.protocol!r}, recipe {manifest.recipe!r}, seeds {seeds}."
     )
 
 
@@ -175,8 +175,8 @@ def _noise(manifest: Manifest, table: pd.DataFrame) -> list[str]:
         lines.append(f"* {split.capitalize()}: " + "; ".join(parts) + ".")
     if board.ranked_by:
         lines.append(
-            f"* At least {board.near_best():,} of {len(board.table):,} trained architectures cannot "
-            "be told apart from the best on validation (within two standard errors)."
+            f"* At least {board.near_best():,} of {len(board.table):,} trained architectures "
+            "cannot be told apart from the best on validation (within two standard errors)."
         )
     if len(manifest.seeds) == 1:
         lines.append("* One seed: the noise over seeds is unknown, and comes on top.")
@@ -201,7 +201,7 @@ def _taus(rows: pd.DataFrame, column: str) -> list[tuple[int, int, float, int]]:
         both = values[[first, second]].dropna()
         if len(both) > 2:
             tau = float(kendalltau(both[first], both[second]).statistic)
-            found.append((first, second, tau, len(both)))
+            found.append((int(first), int(second), tau, len(both)))
     return found
 
 
@@ -214,11 +214,12 @@ def _collection(manifest: Manifest, table: pd.DataFrame) -> list[str]:
     hours = done["train_time_s"].sum() / 3600
     recipe = ", ".join(f"{key} {value}" for key, value in manifest.recipe_values.items())
     return [
-        f"Trained by nas_skeleton {', '.join(manifest.trained_with)} until {manifest.trained_until}, "
-        f"each training from its own random numbers, derived from its seed and identity. "
+        f"Trained by nas_skeleton {', '.join(manifest.trained_with)} until "
+        f"{manifest.trained_until}, each training from its own random numbers, derived from its "
+        "seed and identity. "
         f"{hours:,.1f} hours of training in all, evaluations included; "
-        f"{done['train_time_s'].median():.3g} s each at the median. Times depend on the machine and "
-        "on how many candidates advanced together.",
+        f"{done['train_time_s'].median():.3g} s each at the median. Times depend on the machine "
+        "and on how many candidates advanced together.",
         f"Recipe {manifest.recipe!r} (hash {manifest.recipe_hash}; the card is {files.CARD}): "
         f"{recipe}. Evaluated after epochs {', '.join(map(str, manifest.epochs))}.",
         "\n".join(
@@ -240,8 +241,8 @@ def _preprocessing(manifest: Manifest) -> list[str]:
     source = source_of(manifest)
     note = f" ({source.note})" if source.note else ""
     return [
-        f"Networks saw {manifest.modality} of clips of {source.title or manifest.dataset}, split by "
-        f"protocol {manifest.protocol!r}{note}. Fingerprint of the prepared clips: "
+        f"Networks saw {manifest.modality} of clips of {source.title or manifest.dataset}, split "
+        f"by protocol {manifest.protocol!r}{note}. Fingerprint of the prepared clips: "
         f"{manifest.fingerprint}. Labels are the data set's own.",
         "Nothing was left out but trainings that crashed or are unfinished. Diverged trainings are "
         'in the table with status "diverged" and no accuracy.',

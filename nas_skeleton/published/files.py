@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
@@ -42,6 +43,7 @@ CURVES = "curves.parquet"
 PREDICTIONS = "predictions.parquet"
 DATA = (CARD, CLIPS, SUMMARY, TABLE, CURVES, PREDICTIONS)
 PREDICTED = ("valid", "test")  # splits with predictions
+PART = 2048  # rows of predictions that are read at a time
 _REMEDY = "fetch the folder again"
 _SEPARATOR = re.compile(r"[/\\]")
 
@@ -244,7 +246,16 @@ def numbers(column: pa.ChunkedArray, missing: float | None = None) -> NDArray[An
     return np.where(is_valid, found, missing)
 
 
-def matrix(lists: pa.ChunkedArray) -> NDArray[np.signedinteger[Any]]:
-    """`(rows, length)` from a column of lists of one length."""
-    values = pa.chunked_array([chunk.flatten() for chunk in lists.chunks], lists.type.value_type)
-    return numbers(values).reshape(-1, lists.type.list_size)
+def matrix(file: pq.ParquetFile, column: str) -> NDArray[np.signedinteger[Any]]:
+    """`(rows, length)` of a column of lists of one length, read in parts.
+
+    Lists take several times their size while they are read.
+    """
+    kind = file.schema_arrow.field(column).type
+    found = np.empty((file.metadata.num_rows, kind.list_size), kind.value_type.to_pandas_dtype())
+    start = 0
+    for batch in file.iter_batches(PART, columns=[column], use_threads=False):
+        part = numbers(pa.chunked_array([batch.column(0).flatten()]))
+        found[start : start + batch.num_rows] = part.reshape(-1, kind.list_size)
+        start += batch.num_rows
+    return found

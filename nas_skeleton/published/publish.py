@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -150,7 +151,7 @@ def _write(
     in_arrow = pa.Table.from_pandas(table, collect.TABLE, preserve_index=False)
     _write_parquet(in_arrow, folder / files.TABLE)
     _write_parquet(curves, folder / files.CURVES)
-    _write_parquet(predictions, folder / files.PREDICTIONS)
+    _write_parquet(predictions, folder / files.PREDICTIONS, rows_together=files.PART)
     write_summary(table, folder / files.SUMMARY)
     write_clips(data, folder / files.CLIPS)
     card = read_card("search_spaces", space.name)[1]
@@ -228,10 +229,11 @@ def _compact(predictions: pa.Table, run: Run) -> pa.Table:
     return predictions.select(columns.names).cast(columns)
 
 
-def _write_parquet(table: pa.Table, path: Path) -> None:
+def _write_parquet(table: pa.Table, path: Path, rows_together: int | None = None) -> None:
     pq.write_table(
         table.replace_schema_metadata(None),
         path,
+        rows_together,
         compression="zstd",
         compression_level=12,
         dictionary_pagesize_limit=2**24,
@@ -244,10 +246,13 @@ def _hashed(host: str | None) -> str | None:
 
 
 def _hardware(table: pd.DataFrame) -> list[Hardware]:
-    names = [field.name for field in fields(Hardware)][:-1]
     done = table[table["status"] == schema.DONE]
-    counts = done[names].fillna("unknown").value_counts(sort=False)
-    return [Hardware(*map(str, values), int(count)) for values, count in counts.items()]
+    parts = ["device", "engine", "precision", "host"]
+    counts = Counter(done[parts].fillna("unknown").itertuples(index=False, name=None))
+    return [
+        Hardware(device, engine, precision, host, count)
+        for (device, engine, precision, host), count in sorted(counts.items())
+    ]
 
 
 def _put_in_place(temporary: Path, target: Path) -> None:

@@ -1,7 +1,7 @@
 """A search on a published table, with a clock that shows what it would have cost to train.
 
-For a loop of one's own. `analysis.replay` runs the strategies of this package on a whole table, with
-several workers at once.
+For a loop of one's own. `analysis.replay` runs the strategies of this package on a whole table,
+with several workers at once.
 """
 
 from __future__ import annotations

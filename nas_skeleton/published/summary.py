@@ -1,4 +1,4 @@
-"""What of a published table people open in a spreadsheet: a row per architecture, a row per clip."""
+"""What people open in a spreadsheet: one row per architecture, and one row per clip."""
 
 from __future__ import annotations
 

@@ -108,17 +108,15 @@ class PublishedTable:
         at = self._row_of(arch, seed)
         after, costs, accuracies = self._measured(at, epoch)
         source = self._source.item(at)
-        return Row(
-            *self._described(arch, at),
-            after,
-            self._params.item(at),
-            self._macs.item(at),
+        values: list[Any] = [
+            *self._described(arch, at, after),
             *costs,
             *accuracies,
             seed,
             self._statuses[self._status.item(at)],
             None if source == _MISSING else source,
-        )
+        ]
+        return Row(*values)
 
     def aggregate(self, arch: int, how: Aggregate, epoch: Epoch = "last") -> AggregateRow:
         """The mean or median over all seeds of an architecture that finished.
@@ -140,11 +138,8 @@ class PublishedTable:
             measured.append((after, *costs, *accuracies))
         columns = list(zip(*measured, strict=True)) or [(np.nan,)] * _MEASURED
         over = _OVER[how]
-        return AggregateRow(
-            *self._described(arch, at),
-            max(columns[0]) if measured else self.epochs[-1],
-            self._params.item(at),
-            self._macs.item(at),
+        values: list[Any] = [
+            *self._described(arch, at, max(columns[0]) if measured else self.epochs[-1]),
             *map(over, columns[1:]),
             how,
             tuple(finished),
@@ -152,7 +147,8 @@ class PublishedTable:
             tuple(diverged),
             _deviation(columns[_VALID_TOP1]),
             _deviation(columns[_TEST_TOP1]),
-        )
+        ]
+        return AggregateRow(*values)
 
     def seeds_of(self, arch: int) -> list[int]:
         """The seeds an architecture has a row for.
@@ -196,6 +192,12 @@ class PublishedTable:
         of_rows = self._curve(column)
         return np.where((self._rows == _MISSING)[..., None], np.nan, of_rows[self._rows])
 
+    def losses(self, arch: int, epoch: int) -> dict[int, float]:
+        """Training loss in an epoch by seed; NaN where it is not known."""
+        rows = {seed: self._row_of(arch, seed) for seed in self.seeds_of(arch)}
+        at = self._epoch_at(epoch)
+        return {seed: self._curve("train_loss").item(row, at) for seed, row in rows.items()}
+
     def predictions(self, split: str) -> NDArray[np.signedinteger[Any]]:
         """`(trainings, clips)` the classes predicted after the last epoch, see `prediction_rows`.
 
@@ -221,10 +223,12 @@ class PublishedTable:
             NotInTable: no such row, it diverged, or no such split.
         """
         self._row_of(arch, seed)
+        classes = self.predictions(split)
         row = self.prediction_rows.item(arch, self._seed_at[seed])
         if row == _MISSING:
             raise NotInTable(f"architecture {arch} diverged with seed {seed}: it predicts nothing")
-        return self.predictions(split)[row]
+        own: NDArray[np.signedinteger[Any]] = classes[row]
+        return own
 
     def clips(self, split: str) -> Clips:
         """Ids and labels of the clips of a split, in the order of predictions.
@@ -275,9 +279,12 @@ class PublishedTable:
             )
         return row
 
-    def _described(self, arch: int, row: int) -> tuple[str, int, str, str]:
-        name, key = self._name.item(row), self._key.item(row)
-        return self.name, arch, self._names[name], self._keys[key]
+    def _described(
+        self, arch: int, row: int, epoch: int
+    ) -> tuple[str, int, str, str, int, int, int]:
+        """What a row begins with."""
+        name, key = self._names[self._name.item(row)], self._keys[self._key.item(row)]
+        return self.name, arch, name, key, epoch, self._params.item(row), self._macs.item(row)
 
     def _measured(
         self, row: int, epoch: Epoch
@@ -336,11 +343,11 @@ class PublishedTable:
     @cached_property
     def _predictions(self) -> dict[str, NDArray[np.signedinteger[Any]]]:
         path = files.checked_file(self.folder, self.manifest, files.PREDICTIONS)
-        table = pq.ParquetFile(path).read(use_threads=False)
+        file = pq.ParquetFile(path)
         return {
-            split: files.matrix(table[split])
+            split: files.matrix(file, split)
             for split in files.PREDICTED
-            if split in table.column_names
+            if split in file.schema_arrow.names
         }
 
     @cached_property

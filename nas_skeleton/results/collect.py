@@ -169,6 +169,7 @@ def curves_of(rows: pd.DataFrame, curves: Sequence[str], columns: pa.Schema) -> 
 
 
 def prediction_columns(run: Run) -> pa.Schema:
+    """Columns of predictions; classes, clip ids and labels are in the metadata."""
     return pa.schema(
         [
             *(("key", pa.string()), ("arch_index", pa.int32()), ("seed", pa.int64())),
