@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-SECONDS = 1.0  # that each kind of query is repeated
+SECONDS = 0.5  # that each kind of query is repeated
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from nas_skeleton.published import files
 from nas_skeleton.published.files import Manifest, checked_file, read_manifest
 from nas_skeleton.published.summary import DIGITS, summary
 from nas_skeleton.results import schema
+from nas_skeleton.spaces import CellSpace
 
 _SPLITS = ("train", "valid", "test")
 
@@ -54,10 +55,23 @@ def _check_agreement(folder: Path, manifest: Manifest) -> None:
             folder / files.TABLE,
             f"{found} rows {status}, the manifest says {count}",
         )
+    _check_names(table, folder / files.TABLE)
     _check_sources(table, folder / files.TABLE)
     _check_curves(folder, own)
     _check_predictions(folder, manifest, own[own["status"] == schema.DONE])
     _check_summary(folder / files.SUMMARY, table)
+
+
+def _check_names(table: pd.DataFrame, path: Path) -> None:
+    """Architectures are called what this package calls them."""
+    space = CellSpace()
+    for column, name in (
+        ("arch_str", space.arch_string),
+        ("functional_key", space.functional_key),
+    ):
+        names = {arch: name(arch) for arch in table["arch_index"].unique().tolist()}
+        same = table["arch_index"].map(names) == table[column]
+        _require(same.all(), path, f"a row has the {column} of another architecture")
 
 
 def _check_sources(table: pd.DataFrame, path: Path) -> None:

@@ -55,7 +55,12 @@ _CONTEXT: dict[str, Any] = {
     "subField": "cr:subField",
     "transform": "cr:transform",
 }
-_FORMATS = {".csv": "text/csv", ".parquet": "application/x-parquet", ".toml": "application/toml"}
+_FORMATS = {
+    ".csv": "text/csv",
+    ".md": "text/markdown",
+    ".parquet": "application/x-parquet",
+    ".toml": "application/toml",
+}
 _RECORDS = {  # file -> name of its records, what one is
     files.TABLE: ("trainings", "One architecture trained with one seed, or a copy of that."),
     files.CURVES: ("epochs", "What one training was like after one of its epochs."),

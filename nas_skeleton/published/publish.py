@@ -185,11 +185,9 @@ def _write(
         files={file: files.describe_file(folder / file) for file in files.DATA},
     )
     write_datasheet(folder, manifest, table)
-    write_croissant(folder, manifest)
-    described = {
-        file: files.describe_file(folder / file) for file in (files.DATASHEET, files.CROISSANT)
-    }
-    manifest.files.update(described)
+    manifest.files[files.DATASHEET] = files.describe_file(folder / files.DATASHEET)
+    write_croissant(folder, manifest)  # describes the others
+    manifest.files[files.CROISSANT] = files.describe_file(folder / files.CROISSANT)
     files.write_manifest(folder, manifest)
     advance()
     return manifest
