@@ -116,8 +116,14 @@ class Benchmark:
         """The index of an architecture in any notation.
 
         Raises:
-            InputError: not an architecture of the space.
+            NotInTable: not an architecture of the space.
         """
+        try:
+            return self._index(arch)
+        except InputError as error:
+            raise NotInTable(str(error)) from None
+
+    def _index(self, arch: Arch) -> int:
         if isinstance(arch, int):
             return self.space.check_index(arch)
         if isinstance(arch, Cell):

@@ -88,7 +88,9 @@ def test_files_that_do_not_agree_are_noticed(copied, name, column, message):
         known &= frame["status"] == schema.COPIED
     at = frame.index[known][-1]
     if column == "arch_index":
-        frame.loc[at, column] = frame.loc[at - 1, column]
+        rows = frame[column].value_counts()
+        frame.loc[at, column] = rows.index[rows == 1][0]
+        frame.loc[at, "seed"] = 888
     elif frame[column].dtype.kind == "i":
         frame[column] = (frame[column] + 1) % 4
     else:
