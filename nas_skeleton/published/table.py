@@ -20,14 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nas_skeleton.published import files
-from nas_skeleton.published.rows import (
-    Aggregate,
-    AggregateRow,
-    Epoch,
-    NotInTable,
-    Row,
-    listed,
-)
+from nas_skeleton.published.rows import Aggregate, AggregateRow, Epoch, NotInTable, Row, listed
 from nas_skeleton.results import schema
 from nas_skeleton.spaces import CellSpace
 from nas_skeleton.training.result import SPLITS

@@ -210,9 +210,8 @@ def _table(
     if lost.any():
         # What a diverged training took is not stored: until it was noticed, less than a whole one.
         seconds = np.where(lost, np.nanmedian(seconds), seconds)
-        remarks.append(
-            f"{int((lost & rows['source_index'].isna()).sum())} trainings diverged: they count as 0 %, and take the median time"
-        )
+        trained = int((lost & rows["source_index"].isna()).sum())
+        remarks.append(f"{trained} trainings diverged: they count as 0 %, and take the median time")
     latency = rows["latency_ms"].to_numpy(np.float64, na_value=np.nan).reshape(shape)
     return SearchTable(
         title=(
