@@ -114,8 +114,9 @@ def _composition(folder: Path, manifest: Manifest, table: pd.DataFrame) -> list[
     ]
     return [
         "A row is an architecture trained with a seed, or a copy of such a row for another cell "
-        "that is exactly the same function (`source_index` says of which; parameters and MACs are "
-        "its own). Copies are never independent trainings.",
+        "that is exactly the same function (`source_index` says of which). Parameters and MACs of a "
+        "copy are its own; times, latency and memory are those of what was trained. Copies are "
+        "never independent trainings.",
         "\n".join(
             [
                 "| seed | trained | copied | diverged | architectures with a row |",
