@@ -114,8 +114,8 @@ def _composition(folder: Path, manifest: Manifest, table: pd.DataFrame) -> list[
     ]
     return [
         "A row is an architecture trained with a seed, or a copy of such a row for another cell "
-        "that is exactly the same function (`source_index` says of which). Parameters and MACs of a "
-        "copy are its own; times, latency and memory are those of what was trained. Copies are "
+        "that is exactly the same function (`source_index` says of which). Parameters and MACs of "
+        "a copy are its own; times, latency and memory are those of what was trained. Copies are "
         "never independent trainings.",
         "\n".join(
             [
