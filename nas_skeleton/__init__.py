@@ -4,6 +4,7 @@ import nas_skeleton as ns
 space = ns.load_space("nb201")
 data = ns.load_dataset("utdmhad")
 net = ns.build_network("nb201", 6111, dataset=data, recipe="quick", seed=777)
+table = ns.Benchmark.load("utdmhad")
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from nas_skeleton.network.build import build_network
+    from nas_skeleton.published.benchmark import Benchmark
     from nas_skeleton.skeletons.store import load_dataset
     from nas_skeleton.spaces import load_space
 
 _HOMES = {  # loaded when first asked for: torch alone takes more than a second
+    "Benchmark": "nas_skeleton.published.benchmark",
     "build_network": "nas_skeleton.network.build",
     "load_dataset": "nas_skeleton.skeletons.store",
     "load_space": "nas_skeleton.spaces",
 }
 
-__all__ = ["build_network", "load_dataset", "load_space"]
+__all__ = ["Benchmark", "build_network", "load_dataset", "load_space"]
 
 
 def __getattr__(name: str) -> Any:

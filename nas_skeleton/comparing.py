@@ -28,8 +28,9 @@ POINTS = 200  # of a course in seconds
     "source",
     required=True,
     metavar="TABLE",
-    help="What to search on: a run with all architectures, a table.parquet of `runs collect`, or "
-    "NATS-Bench's CSV (FILE.csv, FILE.csv:CIFAR100, FILE.csv:ImageNet16-120).",
+    help="What to search on: a run with all architectures, the folder of a published table, a "
+    "table.parquet of `runs collect`, or NATS-Bench's CSV (FILE.csv, FILE.csv:CIFAR100, "
+    "FILE.csv:ImageNet16-120).",
 )
 @click.option(
     "--strategies",

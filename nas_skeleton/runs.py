@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nas_skeleton import cli
+from nas_skeleton.publishing import check, publish
 from nas_skeleton.scheduling.shards import DEFAULT_SHARDS
 
 if TYPE_CHECKING:
@@ -336,6 +337,10 @@ def _counts(run: Run, space: SearchSpace) -> dict[str, int]:
     settled = rows.loc[~rows["status"].isin(UNSETTLED), ["arch_index", "seed"]]
     done = set(zip(settled["arch_index"].tolist(), settled["seed"].tolist(), strict=True))
     return {**counts, "missing": len(missing_pairs(run, space, search_of(run, space), done))}
+
+
+main.add_command(publish)
+main.add_command(check)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SETTINGS = ("table", "c16n1", "c16n5")
 BUSY = 0.7  # processes at work on average in the last minute, before measuring begins
+MADE_UP = ""  # name of no published table
 START_S = 12.0  # to start the processes and warm up under one setting, roughly
 
 
@@ -148,6 +149,14 @@ START_S = 12.0  # to start the processes and warm up under one setting, roughly
     help="Instead of engines, measure how fast so many raw clips (2000 if not said) of the size of "
     "NTU RGB+D's are prepared, and whether that goes on after kill -9.",
 )
+@click.option(
+    "--queries",
+    is_flag=False,
+    flag_value=MADE_UP,
+    metavar="[TABLE]",
+    help="Instead of engines, measure how fast a published table (a made-up one of full size if "
+    "not said) loads and answers, and what memory it takes.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def main(
     space: str,
@@ -170,6 +179,7 @@ def main(
     no_op: int | None,
     store: int | None,
     prepare: int | None,
+    queries: str | None,
     as_json: bool,
 ) -> int:
     """Measure how fast the engines train on this machine, against plain PyTorch code.
@@ -191,6 +201,9 @@ def main(
         return cli.COMPLETE
     if prepare:
         _prepare(prepare, workers, as_json)
+        return cli.COMPLETE
+    if queries is not None:
+        _queries(queries, as_json)
         return cli.COMPLETE
     search_space = load_space(space)
     if (balance or no_op) and not named and not recipes:
@@ -357,6 +370,21 @@ def _store(trainings: int, as_json: bool) -> None:
         cli.print_json(report.store_as_json(made_on, found))
     else:
         click.echo(report.store_as_text(made_on, found))
+
+
+def _queries(table: str, as_json: bool) -> None:
+    from nas_skeleton.benchmarks import report
+    from nas_skeleton.benchmarks.machine import machine
+    from nas_skeleton.benchmarks.queries import measure_queries
+
+    _say_if_busy()
+    with _progress() as watch:
+        found = measure_queries(None if table == MADE_UP else table, watch)
+    made_on = machine("cpu", usable_cores(), workers=1)
+    if as_json:
+        cli.print_json(report.queries_as_json(made_on, found))
+    else:
+        click.echo(report.queries_as_text(made_on, found))
 
 
 def _prepare(clips: int, workers: str, as_json: bool) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from nas_skeleton.published.benchmark import Benchmark
 from nas_skeleton.results import schema
 from nas_skeleton.scheduling.means import choose_means
 from nas_skeleton.scheduling.presence import Beat, Presence, worker_name
@@ -167,3 +168,32 @@ def test_sample_prints_the_best_and_some_of_the_others(here, run):
     assert len(set(chosen)) == 2
     assert chosen[0] == ranked[0]
     assert here("runs", "sample", run, "--size", "4").stderr.count("\n") == 1
+
+
+def test_a_published_run_is_checked_and_asked(here, run, workdir):
+    done = here("runs", "publish", run, "--name", "mine")
+    assert done.returncode == 0, done.stderr
+    assert "runs/published/mine/table.parquet" in done.stdout
+    assert re.search(r"3 trainings, \d+ copies within functional classes, 0 diverged", done.stderr)
+    checked = here("runs", "check", "mine")
+    assert checked.returncode == 0
+    assert "runs/published/mine: sound. 3 trainings" in checked.stdout
+    collected = Path("runs") / run
+    assert here("runs", "collect", run).returncode == 0
+    rows = pd.read_parquet(collected / "table.parquet").to_dict("records")
+    table = Benchmark.load("mine")
+    for row in rows:
+        found = table.query(row["arch_index"], seed=777)
+        assert found.test_top1 == row["final_test_top1"]
+        predicted = table.predicted(row["arch_index"], "test", seed=777)
+        assert (predicted == table.clips("test").labels).mean() == row["final_test_top1"]
+    assert here("runs", "list").stdout.count("mine") == 0
+
+
+def test_a_damaged_table_is_one_line(here, run, workdir):
+    here("runs", "publish", run, "--name", "mine")
+    path = workdir / "runs/published/mine/curves.parquet"
+    path.write_bytes(path.read_bytes()[:-9])
+    checked = here("runs", "check", "mine")
+    assert checked.returncode == 2
+    assert re.fullmatch(r"Error: .*curves\.parquet: [\d,]+ bytes, the manifest.*\n", checked.stderr)

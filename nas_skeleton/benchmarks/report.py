@@ -14,6 +14,7 @@ from nas_skeleton.benchmarks.machine import Machine
 from nas_skeleton.benchmarks.measure import Measured, Speed
 from nas_skeleton.benchmarks.no_op import NoOp
 from nas_skeleton.benchmarks.preparation import WHOLE, PreparationCost
+from nas_skeleton.benchmarks.query_process import QueryCost
 from nas_skeleton.benchmarks.store import StoreCost
 
 
@@ -149,6 +150,28 @@ def store_as_text(machine: Machine, found: StoreCost) -> str:
             ("command", "time", "of processors", "peak memory"),
             colalign=("left", "right", "right", "right"),
         ),
+    ]
+    return "\n".join(lines)
+
+
+def queries_as_json(machine: Machine, found: QueryCost) -> dict[str, Any]:
+    """What a published table costs its user, in plain types."""
+    return {"machine": asdict(machine), **asdict(found)}
+
+
+def queries_as_text(machine: Machine, found: QueryCost) -> str:
+    """The same for people."""
+    body = [(kind, f"{rate:,.0f}") for kind, rate in found.per_second.items()]
+    lines = [
+        *_machine(machine)[:1],
+        "",
+        f"Table {found.table}: {found.rows:,} rows, {found.disk_mb:.1f} MB on the disk",
+        f"loads in {1e3 * found.load_s:.0f} ms (importing the package {1e3 * found.import_s:.0f} "
+        f"ms before), {found.memory_mb:.0f} MB in the process then",
+        f"curves and test predictions of all trainings as arrays: {found.arrays_s:.2f} s, "
+        f"{found.all_memory_mb:.0f} MB in the process at the end",
+        "",
+        tabulate(body, ("query", "a second"), colalign=("left", "right"), disable_numparse=True),
     ]
     return "\n".join(lines)
 

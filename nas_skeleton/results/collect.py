@@ -36,7 +36,7 @@ SPLITS = ("valid", "test")  # of predictions
 BATCH = 4096  # trainings whose curves and predictions are in memory together
 _IDENTITY = ("key", "arch_index", "seed")
 _ARROW = {"TEXT": pa.string(), "INTEGER": pa.int64(), "REAL": pa.float64()}
-_TABLE = pa.schema([(name, _ARROW[kind]) for name, kind in schema.COLUMNS.items()])
+TABLE = pa.schema([(name, _ARROW[kind]) for name, kind in schema.COLUMNS.items()])
 _ACCURACIES = [name for name in schema.ACCURACIES if name.startswith("final_")]
 
 
@@ -88,7 +88,7 @@ def collect(
     every = run.rows([*schema.COLUMNS, store.FILE, store.ROW], every=True)
     own = store.one_per_key(every) if every["key"].duplicated().any() else every
     table = with_copies_of_run(own, run, space)
-    curves, predictions = _curve_schema(run), _prediction_schema(run)
+    curves, predictions = curve_columns(run), prediction_columns(run)
     finished = own[own["status"] == schema.DONE]
     advance = watch(-(-len(own) // BATCH))
     folder = run.folder
@@ -100,7 +100,7 @@ def collect(
     ):
         columns = further(table[list(schema.COLUMNS)])
         added = [(name, pa.float64()) for name in columns.columns[len(schema.COLUMNS) :]]
-        kinds = pa.schema([*_TABLE, *(pa.field(*column) for column in added)])
+        kinds = pa.schema([*TABLE, *(pa.field(*column) for column in added)])
         pq.write_table(pa.Table.from_pandas(columns, kinds, preserve_index=False), table_path)
         columns.to_csv(csv_path, index=False)
         epochs = 0
@@ -109,10 +109,10 @@ def collect(
             pq.ParquetWriter(predictions_path, predictions) as prediction_file,
         ):
             for rows, details in store.read_details(run.results_folder, own, BATCH):
-                of_curves = _curves(rows, [curve for curve, *_ in details], curves)
+                of_curves = curves_of(rows, [curve for curve, *_ in details], curves)
                 curve_file.write_table(of_curves)
                 epochs += of_curves.num_rows
-                prediction_file.write_table(_predictions(rows, details, predictions))
+                prediction_file.write_table(predictions_of(rows, details, predictions))
                 advance()
         _check(table_path, len(table), table["key"])
         _check(curves_path, epochs, None)
@@ -132,7 +132,7 @@ def collect(
 FILES = ("table.parquet", "table.csv", "curves.parquet", "predictions.parquet")
 
 
-def _curve_schema(run: Run) -> pa.Schema:
+def curve_columns(run: Run) -> pa.Schema:
     """Columns of curves; a split without clips has none."""
     empty = {split for split, clips in run.data.splits.items() if not clips.ids}
     accuracies = [
@@ -150,7 +150,7 @@ def _curve_schema(run: Run) -> pa.Schema:
     )
 
 
-def _curves(rows: pd.DataFrame, curves: Sequence[str], columns: pa.Schema) -> pa.Table:
+def curves_of(rows: pd.DataFrame, curves: Sequence[str], columns: pa.Schema) -> pa.Table:
     """The epochs of some trainings, one after the other."""
     measured = list(columns)[len(_IDENTITY) :]
     text = "\n".join(f'{{"curve": {curve}}}' for curve in curves).encode()
@@ -168,7 +168,8 @@ def _curves(rows: pd.DataFrame, curves: Sequence[str], columns: pa.Schema) -> pa
     return pa.table([*identity, *curve.flatten().flatten()], schema=columns)
 
 
-def _prediction_schema(run: Run) -> pa.Schema:
+def prediction_columns(run: Run) -> pa.Schema:
+    """Columns of predictions; classes, clip ids and labels are in the metadata."""
     return pa.schema(
         [
             *(("key", pa.string()), ("arch_index", pa.int32()), ("seed", pa.int64())),
@@ -181,7 +182,7 @@ def _prediction_schema(run: Run) -> pa.Schema:
     )
 
 
-def _predictions(
+def predictions_of(
     rows: pd.DataFrame, details: Sequence[store.Details], columns: pa.Schema
 ) -> pa.Table:
     """The predictions of the finished ones of some trainings."""

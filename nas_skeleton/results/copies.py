@@ -34,7 +34,8 @@ def with_copies(rows: pd.DataFrame, space: SearchSpace, data: DataFacts) -> pd.D
 
     A copy says so: status "copied", `source_index` the architecture that was trained, a key of its
     own. Parameters and MACs are the member's own, for dead edges count there. A copied row is never
-    an independent training. Sorted by architecture and seed.
+    an independent training. Where the only training of a class diverged, its copies are "diverged"
+    too, with a `source_index`. Sorted by architecture and seed.
     """
 
     @cache
@@ -49,13 +50,14 @@ def with_copies(rows: pd.DataFrame, space: SearchSpace, data: DataFacts) -> pd.D
             channels=data.channels,
         )
 
-    done = rows[rows["status"] == schema.DONE]
+    done = rows[rows["status"].isin((schema.DONE, schema.DIVERGED))]
+    done = done.sort_values("status", key=lambda status: status != schema.DONE, kind="stable")
     members = [space.functional_classes()[key] for key in done["functional_key"]]
     copies = done.loc[done.index.repeat([len(of_class) for of_class in members])]
     copies = copies.assign(
         source_index=copies["arch_index"].astype("Int64"),
         arch_index=np.fromiter((index for of_class in members for index in of_class), np.int64),
-        status=schema.COPIED,
+        status=copies["status"].replace(schema.DONE, schema.COPIED),
     ).drop_duplicates(["arch_index", "seed"])
     trained = pd.MultiIndex.from_frame(rows[["arch_index", "seed"]])
     copies = copies[~pd.MultiIndex.from_frame(copies[["arch_index", "seed"]]).isin(trained)]

@@ -179,7 +179,9 @@ def _table(
         raise InputError(f"{name}: not all trainings have a test accuracy to report")
     seeds = sorted(rows["seed"].unique().tolist())
     rows, shared = _with_classes(rows, space)
-    _check_complete(rows, len(space), seeds, name)
+    every_seed, seeds = seeds, _whole_seeds(rows, len(space), seeds, name)
+    left_out = [str(seed) for seed in every_seed if seed not in seeds]
+    rows = rows[rows["seed"].isin(seeds)]
     rows = rows.sort_values(["arch_index", "seed"], kind="stable")
     shape = (len(space), len(seeds))
     lost = (rows["status"] == schema.DIVERGED).to_numpy()
@@ -192,6 +194,10 @@ def _table(
     valid = np.array([[curve.get(epoch, 0.0) for epoch in epochs] for curve in curves])
     seconds = rows["train_time_s"].to_numpy(np.float64, na_value=np.nan)
     remarks = []
+    if left_out:
+        remarks.append(
+            f"left out: seeds {', '.join(left_out)}, which not every architecture is trained with"
+        )
     if shared:
         remarks.append(
             f"{shared:,} architectures have no row: others of their functional class stand for them"
@@ -199,9 +205,8 @@ def _table(
     if lost.any():
         # What a diverged training took is not stored: until it was noticed, less than a whole one.
         seconds = np.where(lost, np.nanmedian(seconds), seconds)
-        remarks.append(
-            f"{int(lost.sum())} trainings diverged: they count as 0 %, and take the median time"
-        )
+        trained = int((lost & rows["source_index"].isna()).sum())
+        remarks.append(f"{trained} trainings diverged: they count as 0 %, and take the median time")
     latency = rows["latency_ms"].to_numpy(np.float64, na_value=np.nan).reshape(shape)
     return SearchTable(
         title=(
@@ -260,17 +265,24 @@ def _common_epochs(curves: list[Mapping[int, float]], last: int, name: str) -> l
     return sorted(common)
 
 
-def _check_complete(rows: pd.DataFrame, architectures: int, seeds: list[int], name: str) -> None:
+def _whole_seeds(rows: pd.DataFrame, architectures: int, seeds: list[int], name: str) -> list[int]:
+    """The seeds that every architecture has a row with.
+
+    Raises:
+        InputError: there is none, or a training is there twice.
+    """
     if rows.duplicated(["arch_index", "seed"]).any():
         raise InputError(f"{name}: a training is in it twice")
-    whole = rows["arch_index"].value_counts() == len(seeds)
-    missing = architectures - int(whole.sum())
-    if missing:
+    counts = rows["seed"].value_counts()
+    whole = [seed for seed in seeds if counts[seed] == architectures]
+    if not whole:
+        missing = architectures - int((rows["arch_index"].value_counts() == len(seeds)).sum())
         raise InputError(
             f"{name}: a search may ask for any architecture, and {missing:,} of {architectures:,} "
             f"are not trained with all {len(seeds)} seeds of the table: `search --strategy "
             "exhaustive --one-per-class` trains what is missing"
         )
+    return whole
 
 
 def _of_nats_bench(path: Path, name: str) -> SearchTable:

@@ -141,6 +141,15 @@ def test_failed_and_paused_trainings_are_none(stored):
         load_table("mine")
 
 
+def test_a_seed_that_not_every_architecture_has_is_left_out(stored):
+    stored([(row(a, s), curve(a, s)) for a in range(6) for s in SEEDS if (a, s) != (3, 888)])
+    table = load_table("mine")
+    assert table.seeds == (777,)
+    assert table.valid.shape == (6, 1, 3)
+    assert table.valid[3, 0, 2] == valid(3, 777, 30)
+    assert table.remarks == ("left out: seeds 888, which not every architecture is trained with",)
+
+
 def test_what_has_no_validation_clips_is_refused(stored):
     stored([(row(a, s, final_valid_top1=None), "[]") for a in range(6) for s in SEEDS])
     with pytest.raises(InputError, match="protocol 'thesis' has no validation clips"):

@@ -1,0 +1,261 @@
+"""The folder of a published table: which files it has, and the manifest that vouches for them.
+
+MANIFEST.json          what was trained how, and size and SHA-256 of every other file
+DATASHEET.md           what a user should know, after Gebru et al.
+croissant.json         the same for machines (Croissant, JSON-LD)
+space.toml             the card of the space: stem, macro skeleton, recipes
+clips.csv              ids, labels and class names of all clips, in the order of predictions
+summary.csv            one row per architecture
+table.parquet          one row per architecture and seed, the columns of `results.schema`
+curves.parquet         one row per training and evaluated epoch
+predictions.parquet    per training the class predicted for every validation and test clip
+
+Curves and predictions are those of trainings. Rows of the table with status "copied" have none of
+their own: `source_index` is the architecture whose they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from nas_skeleton.errors import InputError
+
+SCHEMA = 1
+MANIFEST = "MANIFEST.json"
+DATASHEET = "DATASHEET.md"
+CROISSANT = "croissant.json"
+CARD = "space.toml"
+CLIPS = "clips.csv"
+SUMMARY = "summary.csv"
+TABLE = "table.parquet"
+CURVES = "curves.parquet"
+PREDICTIONS = "predictions.parquet"
+DATA = (CARD, CLIPS, SUMMARY, TABLE, CURVES, PREDICTIONS)
+PREDICTED = ("valid", "test")  # splits with predictions
+PART = 2048  # rows of predictions that are read at a time
+_REMEDY = "fetch the folder again"
+_SEPARATOR = re.compile(r"[/\\]")
+
+
+@dataclass(frozen=True)
+class File:
+    """What a file must be."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What some of the trainings ran on. `host` is a hash of the machine's name."""
+
+    device: str
+    engine: str
+    precision: str
+    host: str
+    trainings: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a published table is.
+
+    Attributes:
+        schema: of the folder, see `SCHEMA`.
+        results_schema: of the columns, `results.schema.SCHEMA`.
+        name: of the table and of its folder.
+        published_with: version of nas_skeleton.
+        trained_with: versions of nas_skeleton that trained.
+        trained_until: when the last training ended, ISO 8601.
+        space: name of the card, which lies beside.
+        dataset: name of the data set.
+        fingerprint: of its prepared clips and of who is in which part, as in `training.job`.
+        protocol: name of the split.
+        recipe: name of the recipe.
+        recipe_hash: over everything that decides what is trained, but for which and the seed.
+        recipe_values: the recipe in full.
+        modality: what networks saw of a clip.
+        classes: names of the data set's classes.
+        joints: V of its clips.
+        clips: number of clips per split.
+        seeds: all there are, ascending.
+        epochs: after which some training was evaluated, ascending; the last is the end.
+        architectures: how many have a row.
+        trained: rows that are trainings that finished.
+        copied: rows taken over from an architecture that is the same function.
+        diverged: trainings whose loss became infinite.
+        hardware: what trained them.
+        hardware_note: the same in the publisher's words.
+        files: name -> what it must be; all but the manifest itself.
+    """
+
+    schema: int
+    results_schema: int
+    name: str
+    published_with: str
+    trained_with: list[str]
+    trained_until: str
+    space: str
+    dataset: str
+    fingerprint: str
+    protocol: str
+    recipe: str
+    recipe_hash: str
+    recipe_values: dict[str, Any]
+    modality: str
+    classes: list[str]
+    joints: int
+    clips: dict[str, int]
+    seeds: list[int]
+    epochs: list[int]
+    architectures: int
+    trained: int
+    copied: int
+    diverged: int
+    hardware: list[Hardware]
+    hardware_note: str
+    files: dict[str, File]
+
+
+def published_folders() -> list[Path]:
+    """Where published tables are looked for: `runs/published/` here, then that of the checkout."""
+    checkout = Path(__file__).resolve().parent.parent.parent
+    return [Path.cwd() / "runs" / "published", checkout / "runs" / "published"]
+
+
+def published_names() -> list[str]:
+    """Names of all published tables that can be loaded by name, sorted."""
+    return sorted(
+        {
+            path.parent.name
+            for folder in published_folders()
+            for path in folder.glob(f"*/{MANIFEST}")
+        }
+    )
+
+
+def find_published(name: str | Path) -> Path:
+    """The folder of the table called `name`, or at that path.
+
+    Raises:
+        InputError: there is none; the message lists those there are.
+    """
+    text = str(name)
+    if not _SEPARATOR.search(text):
+        for folder in published_folders():
+            if (folder / text / MANIFEST).is_file():
+                return folder / text
+    if (Path(name) / MANIFEST).is_file():
+        return Path(name)
+    known = ", ".join(published_names()) or "none"
+    raise InputError(
+        f"no published table {text!r}: there are {known} (looked for in "
+        f"{' and '.join(map(str, dict.fromkeys(published_folders())))}); or give the path of a "
+        f"folder with a {MANIFEST}, which `python -m nas_skeleton.runs publish` makes"
+    )
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """What the table in `folder` is.
+
+    Raises:
+        InputError: damaged, or of a schema that this version does not read.
+    """
+    path = folder / MANIFEST
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        schema = content["schema"]
+        if schema == SCHEMA:
+            return TypeAdapter(Manifest).validate_python(content)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise InputError(f"{path}: {where}: {fault['msg']}; {_REMEDY}") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: no manifest of a published table ({type(error).__name__}: {error}); {_REMEDY}"
+        ) from None
+    raise InputError(
+        f"{path}: schema {schema!r:.20}, this version of nas_skeleton reads {SCHEMA}: use the "
+        "version that made it, or a newer one"
+    )
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write down what the table in `folder` is; its other files must be there."""
+    text = json.dumps(asdict(manifest), indent=1)
+    (folder / MANIFEST).write_text(f"{text}\n", encoding="utf-8")
+
+
+def describe_file(path: Path) -> File:
+    """Size and SHA-256 of a file."""
+    with path.open("rb") as file:
+        return File(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def checked_file(folder: Path, manifest: Manifest, name: str) -> Path:
+    """The file `name` of the table in `folder`, if it is what the manifest says.
+
+    Raises:
+        InputError: it is missing, cut short or changed.
+    """
+    path, wanted = folder / name, manifest.files.get(name)
+    if wanted is None:
+        raise InputError(f"{folder / MANIFEST}: does not list {name}; {_REMEDY}")
+    try:
+        found = describe_file(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing, the manifest lists it; {_REMEDY}") from None
+    if found.bytes != wanted.bytes:
+        raise InputError(
+            f"{path}: {found.bytes:,} bytes, the manifest says {wanted.bytes:,}; {_REMEDY}"
+        )
+    if found.sha256 != wanted.sha256:
+        raise InputError(
+            f"{path}: changed since it was published: SHA-256 {found.sha256[:12]}…, the manifest "
+            f"says {wanted.sha256[:12]}…; {_REMEDY}"
+        )
+    return path
+
+
+def numbers(column: pa.ChunkedArray, missing: float | None = None) -> NDArray[Any]:
+    """A column as an array, `missing` where it has no value.
+
+    Arrow's own conversion would import pandas, which takes as long as reading the whole table.
+    """
+    values = column.combine_chunks()
+    if isinstance(values, pa.ChunkedArray):  # without chunks, in older versions of Arrow
+        values = pa.concat_arrays(values.chunks)
+    here = slice(values.offset, values.offset + len(values))
+    validity, content = values.buffers()
+    found = np.frombuffer(content or b"", values.type.to_pandas_dtype())[here]
+    if missing is None or not values.null_count:
+        return found
+    is_valid = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")[here]
+    return np.where(is_valid, found, missing)
+
+
+def matrix(file: pq.ParquetFile, column: str) -> NDArray[np.signedinteger[Any]]:
+    """`(rows, length)` of a column of lists of one length, read in parts.
+
+    Lists take several times their size while they are read.
+    """
+    kind = file.schema_arrow.field(column).type
+    found = np.empty((file.metadata.num_rows, kind.list_size), kind.value_type.to_pandas_dtype())
+    start = 0
+    for batch in file.iter_batches(PART, columns=[column], use_threads=False):
+        part = numbers(pa.chunked_array([batch.column(0).flatten()]))
+        found[start : start + batch.num_rows] = part.reshape(-1, kind.list_size)
+        start += batch.num_rows
+    return found

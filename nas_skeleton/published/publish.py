@@ -1,0 +1,262 @@
+"""From runs to a published table: merged, described, checked, and then put in its place."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+import nas_skeleton
+from nas_skeleton.cards import check_name, read_card
+from nas_skeleton.errors import InputError
+from nas_skeleton.published import files
+from nas_skeleton.published.check import check_table
+from nas_skeleton.published.croissant import write_croissant
+from nas_skeleton.published.datasheet import write_datasheet
+from nas_skeleton.published.files import Hardware, Manifest
+from nas_skeleton.published.summary import write_clips, write_summary
+from nas_skeleton.results import collect, schema, store
+from nas_skeleton.results.copies import with_copies
+from nas_skeleton.results.run import Arguments, Run
+from nas_skeleton.spaces import Space, load_space
+
+# What runs may differ in: which of the architectures they trained, and with which seeds.
+_OWN = {"strategy", "seeds", "trials", "one_per_class", "archs", "parallel", "share_classes"}
+_SHARED = [field.name for field in fields(Arguments) if field.name not in _OWN]
+BATCH = 4096  # trainings whose curves and predictions are parsed together
+
+Watch = Callable[[int], Callable[[], None]]
+"""Called with a number of steps; what it returns is called after each."""
+
+
+def publish(
+    runs: Sequence[Run],
+    name: str,
+    folder: Path,
+    *,
+    hardware: str = "",
+    watch: Watch = lambda _: lambda: None,
+) -> Manifest:
+    """Make the folder `folder`/`name` of everything finished in `runs`.
+
+    Runs are merged where they trained the same thing: of a training that is stored twice the
+    earlier one is kept. Every other member of a trained cell's functional class gets a row that
+    says "copied" and from where. A table that is there already is replaced, but not before the new
+    one has passed `check_table`. The same runs give the same bytes again.
+
+    Args:
+        runs: of one space of cells, data set, protocol and recipe; they may still be at work.
+        name: of the table.
+        folder: where published tables lie.
+        hardware: what the trainings ran on, in words.
+        watch: tells how far it is.
+
+    Raises:
+        InputError: the runs do not belong together, nothing in them is finished, or the space's
+            card is no longer theirs; or the folder is there and is no published table.
+        OSError: the disk is full.
+    """
+    check_name(name, "--name")
+    target = folder / name
+    if target.exists() and not (target / files.MANIFEST).is_file():
+        raise InputError(f"{target} is there and is no published table: choose another --name")
+    space = _space_of(runs)
+    merged = _merged(runs)
+    temporary = folder / f".{name}.{os.getpid()}.tmp"
+    temporary.mkdir(parents=True)
+    try:
+        manifest = _write(runs, merged, space, temporary, name, hardware, watch)
+        _check(temporary, target)
+        _put_in_place(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return manifest
+
+
+def _check(temporary: Path, target: Path) -> None:
+    try:
+        check_table(temporary)
+    except InputError as error:
+        raise InputError(str(error).replace(str(temporary), str(target))) from None
+
+
+def _space_of(runs: Sequence[Run]) -> Space:
+    """The space of all these runs.
+
+    Raises:
+        InputError: they have not one, or its card changed.
+    """
+    first = runs[0]
+    for run in runs[1:]:
+        for field in _SHARED:
+            mine, other = getattr(first.arguments, field), getattr(run.arguments, field)
+            if mine != other:
+                raise InputError(
+                    f"runs {first.name!r} and {run.name!r}: {field} is {mine!r} and {other!r}: a "
+                    "table has one; publish them under two names"
+                )
+        if run.data != first.data:
+            raise InputError(
+                f"runs {first.name!r} and {run.name!r} have different clips in data.json: publish "
+                "them under two names"
+            )
+    asked = first.arguments
+    space = load_space(asked.space, asked.modality)
+    if space.card.recipe_hash(asked.recipe) != asked.recipe_hash:
+        raise InputError(
+            f"search_spaces/{space.name}.toml changed since run {first.name!r}: a table is "
+            "published with the card that it was trained with: restore it"
+        )
+    return space
+
+
+_RUN = "run"  # place in the list of runs
+
+
+def _merged(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row per finished training, sorted by architecture and seed, with where it lies."""
+    columns = [*schema.COLUMNS, store.FILE, store.ROW]
+    parts = [run.rows(columns).assign(**{_RUN: at}) for at, run in enumerate(runs)]
+    rows = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+    rows = store.one_per_key(rows[~rows["status"].isin(schema.UNSETTLED)])
+    if not (rows["status"] == schema.DONE).any():
+        names = ", ".join(repr(run.name) for run in runs)
+        raise InputError(f"nothing to publish: no training of {names} is finished")
+    return rows.sort_values(["arch_index", "seed"], kind="stable", ignore_index=True)
+
+
+def _write(
+    runs: Sequence[Run],
+    rows: pd.DataFrame,
+    space: Space,
+    folder: Path,
+    name: str,
+    hardware: str,
+    watch: Watch,
+) -> Manifest:
+    data, asked = runs[0].data, runs[0].arguments
+    advance = watch(-(-len(rows) // BATCH) + 1)
+    curves, predictions = _details(runs, rows, advance)
+    table = with_copies(rows[list(schema.COLUMNS)], space, data)
+    table = table.assign(host=table["host"].map(_hashed))
+    in_arrow = pa.Table.from_pandas(table, collect.TABLE, preserve_index=False)
+    _write_parquet(in_arrow, folder / files.TABLE)
+    _write_parquet(curves, folder / files.CURVES)
+    _write_parquet(predictions, folder / files.PREDICTIONS, rows_together=files.PART)
+    write_summary(table, folder / files.SUMMARY)
+    write_clips(data, folder / files.CLIPS)
+    card = read_card("search_spaces", space.name)[1]
+    shutil.copyfile(card, folder / files.CARD)
+    manifest = Manifest(
+        schema=files.SCHEMA,
+        results_schema=schema.SCHEMA,
+        name=name,
+        published_with=nas_skeleton.__version__,
+        trained_with=sorted(rows["version"].dropna().unique()),
+        trained_until=max(rows["finished_at"]),
+        space=space.name,
+        dataset=asked.dataset,
+        fingerprint=asked.fingerprint,
+        protocol=asked.protocol,
+        recipe=asked.recipe,
+        recipe_hash=asked.recipe_hash,
+        recipe_values=space.card.recipe(asked.recipe).model_dump(mode="json"),
+        modality="+".join(space.card.input.modalities),
+        classes=data.classes,
+        joints=data.joints,
+        clips={split: len(clips.ids) for split, clips in data.splits.items()},
+        seeds=sorted(rows["seed"].unique().tolist()),
+        epochs=pc.unique(curves["epoch"]).sort().to_pylist(),
+        architectures=int(table["arch_index"].nunique()),
+        trained=int((table["status"] == schema.DONE).sum()),
+        copied=int((table["status"] == schema.COPIED).sum()),
+        diverged=int((rows["status"] == schema.DIVERGED).sum()),
+        hardware=_hardware(table),
+        hardware_note=hardware,
+        files={file: files.describe_file(folder / file) for file in files.DATA},
+    )
+    write_datasheet(folder, manifest, table)
+    manifest.files[files.DATASHEET] = files.describe_file(folder / files.DATASHEET)
+    write_croissant(folder, manifest)  # describes the others
+    manifest.files[files.CROISSANT] = files.describe_file(folder / files.CROISSANT)
+    files.write_manifest(folder, manifest)
+    advance()
+    return manifest
+
+
+def _details(
+    runs: Sequence[Run], rows: pd.DataFrame, advance: Callable[[], None]
+) -> tuple[pa.Table, pa.Table]:
+    """The curves and the predictions of all rows, sorted as they are."""
+    of_curves, of_predictions = collect.curve_columns(runs[0]), collect.prediction_columns(runs[0])
+    curves, predictions = [], []
+    for at, run in enumerate(runs):
+        own = rows[rows[_RUN] == at]
+        for part, details in store.read_details(run.results_folder, own, BATCH):
+            curves.append(collect.curves_of(part, [curve for curve, *_ in details], of_curves))
+            predictions.append(collect.predictions_of(part, details, of_predictions))
+            advance()
+    all_curves = pa.concat_tables([of_curves.empty_table(), *curves]).sort_by(
+        [("arch_index", "ascending"), ("seed", "ascending"), ("epoch", "ascending")]
+    )
+    all_predictions = pa.concat_tables(predictions).sort_by(
+        [("arch_index", "ascending"), ("seed", "ascending")]
+    )
+    return all_curves, _compact(all_predictions, runs[0])
+
+
+def _compact(predictions: pa.Table, run: Run) -> pa.Table:
+    """Predictions as arrays of one length and of the smallest type; no column without clips."""
+    kind = pa.int8() if len(run.data.classes) <= 127 else pa.int16()
+    lengths = {split: len(run.data.splits[split].ids) for split in files.PREDICTED}
+    columns = pa.schema(
+        [
+            *(("key", pa.string()), ("arch_index", pa.int64()), ("seed", pa.int64())),
+            *((split, pa.list_(kind, length)) for split, length in lengths.items() if length),
+        ]
+    )
+    return predictions.select(columns.names).cast(columns)
+
+
+def _write_parquet(table: pa.Table, path: Path, rows_together: int | None = None) -> None:
+    pq.write_table(
+        table.replace_schema_metadata(None),
+        path,
+        rows_together,
+        compression="zstd",
+        compression_level=12,
+        dictionary_pagesize_limit=2**24,
+    )
+
+
+def _hashed(host: str | None) -> str | None:
+    """A machine told apart from others, without its name."""
+    return None if not host else hashlib.sha256(host.encode()).hexdigest()[:8]
+
+
+def _hardware(table: pd.DataFrame) -> list[Hardware]:
+    done = table[table["status"] == schema.DONE]
+    parts = ["device", "engine", "precision", "host"]
+    counts = Counter(done[parts].fillna("unknown").itertuples(index=False, name=None))
+    return [
+        Hardware(device, engine, precision, host, count)
+        for (device, engine, precision, host), count in sorted(counts.items())
+    ]
+
+
+def _put_in_place(temporary: Path, target: Path) -> None:
+    """Replace a folder as a whole: whoever reads it meanwhile has the old one, or finds none."""
+    old = temporary.with_suffix(".old")
+    if target.exists():
+        target.replace(old)
+    temporary.replace(target)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,400 @@
+"""One published table in memory: which row an architecture and a seed have, and what is in it.
+
+Read with the first question and checked against the manifest: the table at once, curves and
+predictions when they are asked for. Choosing by validation and comparing is `benchmark`'s business.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from nas_skeleton.published import files
+from nas_skeleton.published.rows import Aggregate, AggregateRow, Epoch, NotInTable, Row, listed
+from nas_skeleton.results import schema
+from nas_skeleton.spaces import CellSpace
+from nas_skeleton.training.result import SPLITS
+
+Floats = NDArray[np.float64]
+
+_MEASURES = [f"{split}_{metric}" for split in SPLITS for metric in schema.METRICS]
+_COSTS = ("train_time_s", "latency_ms", "peak_memory_mb")
+_MEASURED = 1 + len(_COSTS) + len(_MEASURES)  # columns of an aggregate, the epoch first
+_VALID_TOP1, _TEST_TOP1 = (
+    1 + len(_COSTS) + _MEASURES.index(f"{s}_top1") for s in ("valid", "test")
+)
+_MISSING = -1  # no row, no source
+
+
+@dataclass(frozen=True)
+class Clips:
+    """The clips of one split, in the order of predictions.
+
+    Attributes:
+        ids: their names in the data set.
+        labels: `(n,)` true classes, 0-based.
+        classes: names of the classes.
+    """
+
+    ids: tuple[str, ...]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+
+
+class PublishedTable:
+    """The table in one folder.
+
+    Args:
+        folder: with a manifest.
+
+    Raises:
+        InputError: the manifest or the table is damaged or of another schema.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.manifest = files.read_manifest(folder)
+        self.name = self.manifest.name
+        self.seeds = tuple(self.manifest.seeds)
+        self.epochs = tuple(self.manifest.epochs)
+        self.space = CellSpace()
+        texts = [name for name, kind in schema.COLUMNS.items() if kind == "TEXT"]
+        path = files.checked_file(folder, self.manifest, files.TABLE)
+        self._table = pq.ParquetFile(path, read_dictionary=texts).read(use_threads=False)
+        self._seed_at = {seed: at for at, seed in enumerate(self.seeds)}
+        self._arch = self._column("arch_index").astype(np.int64)
+        seed_at = np.searchsorted(self.seeds, self._column("seed"))
+        # Which row an architecture and a seed have.
+        self._rows = np.full((len(self.space), len(self.seeds)), _MISSING, np.int32)
+        self._rows[self._arch, seed_at] = np.arange(len(self._arch))
+        self._source = self._column("source_index", _MISSING).astype(np.int64)
+        # Which row is that of the training itself.
+        trained = np.where(self._source == _MISSING, self._arch, self._source)
+        self._trained_row = self._rows[trained, seed_at]
+        self._status, self._statuses = self._texts("status")
+        self._key, self._keys = self._texts("functional_key")
+        self._name, self._names = self._texts("arch_str")
+        self._params, self._macs = self._column("params"), self._column("macs")
+        self._costs = self._stacked(_COSTS)
+        self._lasts = self._column("epochs").astype(np.int64)
+        self._best_epochs = self._column("best_epoch", _MISSING).astype(np.int64)
+        self._final = self._stacked([f"final_{name}" for name in _MEASURES])
+        self._best = self._stacked([f"best_{name}" for name in _MEASURES])
+        self._curves: dict[str, Floats] = {}
+
+    def row(self, arch: int, seed: int, epoch: Epoch = "last") -> Row:
+        """The row of an architecture and a seed.
+
+        Raises:
+            NotInTable: there is none, or the training was not evaluated after that epoch.
+        """
+        at = self._row_of(arch, seed)
+        after, costs, accuracies = self._measured(at, epoch)
+        source = self._source.item(at)
+        values: list[Any] = [
+            *self._described(arch, at, after),
+            *costs,
+            *accuracies,
+            seed,
+            self._statuses[self._status.item(at)],
+            None if source == _MISSING else source,
+        ]
+        return Row(*values)
+
+    def aggregate(self, arch: int, how: Aggregate, epoch: Epoch = "last") -> AggregateRow:
+        """The mean or median over all seeds of an architecture that finished.
+
+        Raises:
+            NotInTable: it has no row, or was not evaluated after that epoch.
+        """
+        finished, copied, diverged = [], [], []
+        measured = []
+        for seed in self.seeds_of(arch):
+            at = self._row_of(arch, seed)
+            if self._statuses[self._status.item(at)] == schema.DIVERGED:
+                diverged.append(seed)
+                continue
+            finished.append(seed)
+            if self._source.item(at) != _MISSING:
+                copied.append(seed)
+            after, costs, accuracies = self._measured(at, epoch)
+            measured.append((after, *costs, *accuracies))
+        columns = list(zip(*measured, strict=True)) or [(np.nan,)] * _MEASURED
+        over = _OVER[how]
+        values: list[Any] = [
+            *self._described(arch, at, max(columns[0]) if measured else self.epochs[-1]),
+            *map(over, columns[1:]),
+            how,
+            tuple(finished),
+            tuple(copied),
+            tuple(diverged),
+            _deviation(columns[_VALID_TOP1]),
+            _deviation(columns[_TEST_TOP1]),
+        ]
+        return AggregateRow(*values)
+
+    def seeds_of(self, arch: int) -> list[int]:
+        """The seeds an architecture has a row for.
+
+        Raises:
+            NotInTable: none.
+        """
+        seeds = [
+            s for s, row in zip(self.seeds, self._rows[arch].tolist(), strict=True) if row >= 0
+        ]
+        if not seeds:
+            raise NotInTable(
+                f"table {self.name!r} has no row for architecture {arch}: it has "
+                f"{self.manifest.architectures:,} of {len(self.space):,}, such as "
+                f"{listed(np.unique(self._arch)[:3].tolist())}"
+            )
+        return seeds
+
+    def array(self, column: str) -> Floats:
+        """`(architectures, seeds)` of a column of numbers, NaN where there is no row.
+
+        Raises:
+            NotInTable: no such column.
+        """
+        numbers = [name for name, kind in schema.COLUMNS.items() if kind != "TEXT"]
+        if column not in numbers:
+            raise NotInTable(f"no column of numbers {column!r}: there are {', '.join(numbers)}")
+        values = self._column(column, np.nan).astype(np.float64)
+        return np.where(self._rows == _MISSING, np.nan, values[self._rows])
+
+    def curve_columns(self) -> list[str]:
+        """Names of what is known per epoch."""
+        return [name for name in self._curve_file.schema_arrow.names if name not in _IDENTITY]
+
+    def curves(self, column: str) -> Floats:
+        """`(architectures, seeds, epochs)` of a measure, NaN where it was not evaluated.
+
+        Raises:
+            NotInTable: no such measure.
+        """
+        of_rows = self._curve(column)
+        return np.where((self._rows == _MISSING)[..., None], np.nan, of_rows[self._rows])
+
+    def losses(self, arch: int, epoch: int) -> dict[int, float]:
+        """Training loss in an epoch by seed; NaN where it is not known."""
+        rows = {seed: self._row_of(arch, seed) for seed in self.seeds_of(arch)}
+        at = self._epoch_at(epoch)
+        return {seed: self._curve("train_loss").item(row, at) for seed, row in rows.items()}
+
+    def predictions(self, split: str) -> NDArray[np.signedinteger[Any]]:
+        """`(trainings, clips)` the classes predicted after the last epoch, see `prediction_rows`.
+
+        Raises:
+            NotInTable: no predictions on such a split.
+        """
+        if split not in self._predictions:
+            known = listed(self._predictions)
+            raise NotInTable(f"no predictions on {split!r} clips: there are those on {known}")
+        return self._predictions[split]
+
+    @cached_property
+    def prediction_rows(self) -> NDArray[np.int32]:
+        """`(architectures, seeds)` row in `predictions` of a training, -1 where there is none."""
+        rows = np.full(len(self._arch), _MISSING, np.int32)
+        rows[self._has_status(schema.DONE)] = np.arange(self.manifest.trained)
+        return np.where(self._rows == _MISSING, _MISSING, rows[self._trained_row][self._rows])
+
+    def predicted(self, arch: int, seed: int, split: str) -> NDArray[np.signedinteger[Any]]:
+        """`(clips,)` the classes one training predicted after the last epoch.
+
+        Raises:
+            NotInTable: no such row, it diverged, or no such split.
+        """
+        self._row_of(arch, seed)
+        classes = self.predictions(split)
+        row = self.prediction_rows.item(arch, self._seed_at[seed])
+        if row == _MISSING:
+            raise NotInTable(f"architecture {arch} diverged with seed {seed}: it predicts nothing")
+        own: NDArray[np.signedinteger[Any]] = classes[row]
+        return own
+
+    def clips(self, split: str) -> Clips:
+        """Ids and labels of the clips of a split, in the order of predictions.
+
+        Raises:
+            NotInTable: no such split.
+        """
+        own = self._clips.get(split, [])
+        if not own:
+            raise NotInTable(f"no {split!r} clips: there are {listed(self._clips)}")
+        ids, labels = zip(*own, strict=True)
+        return Clips(ids, np.array(labels, np.int64), tuple(self.manifest.classes))
+
+    def check_seed(self, seed: int) -> int:
+        """`seed`, if the table has it."""
+        if seed not in self._seed_at:
+            raise NotInTable(
+                f"table {self.name!r} has no seed {seed!r}: it has {listed(self.seeds)}"
+            )
+        return self._seed_at[seed]
+
+    def measure(self, name: str, epoch: Epoch) -> Floats:
+        """`(architectures, seeds)` of one of the accuracies after an epoch."""
+        if epoch in ("last", self.manifest.recipe_values["epochs"]):
+            return self.array(f"final_{name}")
+        if epoch == "best":
+            return self.array(f"best_{name}")
+        return self.curves(name)[:, :, self._epoch_at(epoch)]
+
+    def to_pandas(self, level: str) -> Any:
+        """A file of the table as a data frame: "trainings", "epochs", "architectures", "clips"."""
+        import pandas as pd
+
+        if level not in _LEVELS:
+            raise NotInTable(f"no level {level!r}: there are {', '.join(_LEVELS)}")
+        path = files.checked_file(self.folder, self.manifest, _LEVELS[level])
+        return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+
+    def _row_of(self, arch: int, seed: int) -> int:
+        at = self._seed_at.get(seed)
+        row = _MISSING if at is None else self._rows.item(arch, at)
+        if row == _MISSING:
+            self.check_seed(seed)
+            known = listed(self.seeds_of(arch))
+            raise NotInTable(
+                f"table {self.name!r} has no row for architecture {arch} with seed {seed}: it has "
+                f"seeds {known}"
+            )
+        return row
+
+    def _described(
+        self, arch: int, row: int, epoch: int
+    ) -> tuple[str, int, str, str, int, int, int]:
+        """What a row begins with."""
+        name, key = self._names[self._name.item(row)], self._keys[self._key.item(row)]
+        return self.name, arch, name, key, epoch, self._params.item(row), self._macs.item(row)
+
+    def _measured(
+        self, row: int, epoch: Epoch
+    ) -> tuple[int, tuple[float, float, float], list[float]]:
+        """The epoch, 1-based, `_COSTS` until then and `_MEASURES` after it."""
+        last = self._lasts.item(row)
+        seconds, latency, memory = self._costs[row].tolist()
+        if epoch == "last" or epoch == last:
+            return last, (seconds, latency, memory), self._final[row].tolist()
+        if epoch == "best":
+            best = self._best_epochs.item(row)
+            after, values = (last if best == _MISSING else best), self._best[row].tolist()
+        else:
+            at = self._epoch_at(epoch)
+            after, values = int(epoch), [self._curve(name)[row, at].item() for name in _MEASURES]
+        return after, (seconds * after / last, latency, memory), values
+
+    def _epoch_at(self, epoch: Epoch) -> int:
+        if epoch not in self.epochs:
+            raise NotInTable(
+                f"table {self.name!r} has no epoch {epoch!r}: trainings were evaluated after "
+                f"{listed(self.epochs)}; 'last' is the end, 'best' the best on validation"
+            )
+        return self.epochs.index(int(epoch))
+
+    def _curve(self, column: str) -> Floats:
+        """`(rows, epochs)` of a measure; copies have that of what they are copies of."""
+        if column not in self._curves:
+            if column in _MEASURES and column not in self.curve_columns():  # no such clips
+                self._curves[column] = np.full((len(self._arch), len(self.epochs)), np.nan)
+                return self._curves[column]
+            if column not in self.curve_columns():
+                known = ", ".join(self.curve_columns())
+                raise NotInTable(f"nothing called {column!r} is known per epoch: {known}")
+            rows, at = self._curve_places
+            values = files.numbers(
+                self._curve_file.read([column], use_threads=False)[column], np.nan
+            )
+            found = np.full((len(self._arch), len(self.epochs)), np.nan)
+            found[rows, at] = values
+            self._curves[column] = found[self._trained_row]
+        return self._curves[column]
+
+    @cached_property
+    def _curve_file(self) -> Any:
+        return pq.ParquetFile(files.checked_file(self.folder, self.manifest, files.CURVES))
+
+    @cached_property
+    def _curve_places(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Row and place of the epoch of every line of the curves."""
+        lines = self._curve_file.read(["arch_index", "seed", "epoch"], use_threads=False)
+        archs, seeds, epochs = map(files.numbers, lines.columns)
+        rows = self._rows[archs, np.searchsorted(self.seeds, seeds)]
+        return rows, np.searchsorted(self.epochs, epochs)
+
+    @cached_property
+    def _predictions(self) -> dict[str, NDArray[np.signedinteger[Any]]]:
+        path = files.checked_file(self.folder, self.manifest, files.PREDICTIONS)
+        file = pq.ParquetFile(path)
+        return {
+            split: files.matrix(file, split)
+            for split in files.PREDICTED
+            if split in file.schema_arrow.names
+        }
+
+    @cached_property
+    def _clips(self) -> dict[str, list[tuple[str, int]]]:
+        """Ids and labels by split."""
+        path = files.checked_file(self.folder, self.manifest, files.CLIPS)
+        found: dict[str, list[tuple[str, int]]] = {}
+        with path.open(encoding="utf-8", newline="") as file:
+            for line in csv.DictReader(file):
+                found.setdefault(line["split"], []).append((line["id"], int(line["label"])))
+        return found
+
+    def _column(self, name: str, missing: float | None = None) -> NDArray[Any]:
+        return files.numbers(self._table[name], missing)
+
+    def _stacked(self, names: Any) -> Floats:
+        return np.stack([self._column(name, np.nan) for name in names], axis=1)
+
+    def _texts(self, name: str) -> tuple[NDArray[np.int32], list[str]]:
+        """Which of how many texts a row has."""
+        column = self._table[name].unify_dictionaries().combine_chunks()
+        return files.numbers(pa.chunked_array([column.indices])), column.dictionary.to_pylist()
+
+    def _has_status(self, status: str) -> NDArray[np.bool_]:
+        wanted = self._statuses.index(status) if status in self._statuses else _MISSING
+        own: NDArray[np.bool_] = self._status == wanted
+        return own
+
+
+_IDENTITY = ("key", "arch_index", "seed", "epoch")
+_LEVELS = {
+    "trainings": files.TABLE,
+    "epochs": files.CURVES,
+    "architectures": files.SUMMARY,
+    "clips": files.CLIPS,
+}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _median(values: Sequence[float]) -> float:
+    ordered, half = sorted(values), len(values) // 2
+    return ordered[half] if len(values) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """Standard deviation, NaN of one value."""
+    if len(values) < 2:
+        return math.nan
+    mean = _mean(values)
+    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+# Python's own: a question is over a few seeds, and `statistics` takes ten times as long.
+_OVER = {"mean": _mean, "median": _median}

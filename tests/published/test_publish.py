@@ -1,0 +1,245 @@
+"""What `publish` makes of runs: everything that is finished, once, honest about copies."""
+
+import csv
+import json
+import statistics
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from nas_skeleton.errors import InputError
+from nas_skeleton.published import files
+from nas_skeleton.published.files import read_manifest
+from nas_skeleton.published.publish import publish
+from nas_skeleton.results import schema
+from nas_skeleton.spaces import load_space
+
+HERE = Path("published")
+SPACE = load_space("nb201")
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_every_architecture_has_a_row_and_copies_say_so(whole, rows):
+    of_seed = rows.xs(777, level="seed")
+    assert of_seed.index.tolist() == list(range(15_625))
+    assert list(pd.read_parquet(whole / files.TABLE).columns) == list(schema.COLUMNS)
+    copies = of_seed[of_seed["source_index"].notna()]
+    sources = of_seed.loc[copies["source_index"].astype(int)]
+    assert sources["source_index"].isna().all()
+    assert (sources["functional_key"].to_numpy() == copies["functional_key"].to_numpy()).all()
+    assert set(copies["status"]) == {schema.COPIED, schema.DIVERGED}
+    recipe = SPACE.card.recipe("quick")
+    for arch in copies.index[:20]:
+        cost = SPACE.cost(arch, recipe, classes=4, joints=20)
+        assert (copies["params"][arch], copies["macs"][arch]) == (cost.params, cost.macs)
+
+
+def test_copies_are_not_counted_as_trainings(whole, made):
+    manifest = read_manifest(whole)
+    assert manifest.trained == 5_234 + len(made.some) - 1
+    assert manifest.diverged == 1
+    assert manifest.architectures == 15_625
+    assert sum(part.trainings for part in manifest.hardware) == manifest.trained
+    assert pq.read_metadata(whole / files.PREDICTIONS).num_rows == manifest.trained
+
+
+def test_members_of_a_class_whose_only_training_diverged_are_told_so(rows, made):
+    members = SPACE.functional_classes()[SPACE.functional_key(made.lost[0])]
+    found = rows.loc[[(arch, made.lost[1]) for arch in members]]
+    assert set(found["status"]) == {schema.DIVERGED}
+    assert found["final_test_top1"].isna().all()
+    assert (found["source_index"].iloc[1:] == made.lost[0]).all()
+
+
+def test_the_summary_is_that_of_the_table(whole, rows):
+    with (whole / files.SUMMARY).open() as file:
+        lines = list(csv.DictReader(file))
+    assert [int(line["arch_index"]) for line in lines] == list(range(15_625))
+    for line in lines[:60]:
+        own = rows.loc[int(line["arch_index"])]
+        done = own[own["status"] != schema.DIVERGED]
+        assert int(line["seeds"]) == len(done)
+        assert int(line["copied"]) == (own["status"] == schema.COPIED).sum()
+        assert int(line["diverged"]) == len(own) - len(done)
+        assert int(line["macs"]) == own["macs"].iloc[0]
+        for column in ("valid_top1", "test_top1"):
+            values = done[f"final_{column}"].tolist()
+            if values:
+                assert float(line[column]) == pytest.approx(statistics.mean(values), abs=5e-7)
+            if len(values) > 1:
+                spread = statistics.stdev(values)
+                assert float(line[f"{column}_sd"]) == pytest.approx(spread, abs=5e-7)
+
+
+def test_numbers_are_those_of_the_store_to_the_last_digit(few, made):
+    publish([few], "t", HERE)
+    stored = few.rows().set_index("key")
+    found = pd.read_parquet(HERE / "t" / files.TABLE).set_index("key").loc[stored.index]
+    for name in ("final_valid_top1", "train_time_s", "latency_ms"):
+        assert found[name].tolist() == stored[name].tolist()
+    curves = pd.read_parquet(HERE / "t" / files.CURVES)
+    for record in json.loads(made.training(made.some[1], 888)[1]):
+        own = curves[(curves["arch_index"] == made.some[1]) & (curves["seed"] == 888)]
+        (loss,) = own.loc[own["epoch"] == record["epoch"], "train_loss"]
+        assert loss == record["train_loss"]
+
+
+def test_the_same_runs_give_the_same_bytes(few):
+    publish([few], "t", HERE)
+    before = contents(HERE / "t")
+    publish([few], "t", HERE)
+    assert contents(HERE / "t") == before
+    assert [path.name for path in HERE.iterdir()] == ["t"]
+
+
+def test_two_runs_are_one_table(few, made):
+    publish([few], "t", HERE)
+    first = made.make_run(
+        "first", [made.training(made.some[0], 777), made.training(made.some[1], 888)]
+    )
+    rest = [
+        (made.some[0], 888),
+        (made.some[1], 777),
+        (made.some[2], 777),
+        (made.some[2], 888),
+        (made.some[0], 777),
+    ]
+    second = made.make_run("second", [made.training(*pair) for pair in rest])
+    publish([first, second], "u", HERE)
+    for name in files.DATA:
+        assert (HERE / "u" / name).read_bytes() == (HERE / "t" / name).read_bytes()
+
+
+def test_machines_are_told_apart_but_not_named(few, made):
+    manifest = publish([few], "t", HERE, hardware="two old laptops")
+    text = b"".join(contents(HERE / "t").values())
+    assert b"machine-" not in text
+    assert len({part.host for part in manifest.hardware}) == len(
+        {arch % 2 for arch in made.some[:3]}
+    )
+    assert "two old laptops" in (HERE / "t" / files.DATASHEET).read_text()
+
+
+def test_what_is_not_finished_is_left_out(few, made):
+    unfinished = [
+        made.training(made.some[5], 777, status=schema.FAILED),
+        made.training(made.some[6], 777, status=schema.PAUSED),
+    ]
+    more = made.make_run("more", unfinished)
+    publish([few, more], "t", HERE)
+    assert not {made.some[5], made.some[6]} & set(
+        pd.read_parquet(HERE / "t" / files.TABLE)["arch_index"]
+    )
+    with pytest.raises(InputError, match="nothing to publish: no training of 'more'"):
+        publish([more], "u", HERE)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("protocol", "odd-even"), ("dataset", "nwucla"), ("fingerprint", "g")]
+)
+def test_runs_of_two_kinds_are_refused(few, field, value, made):
+    other = made.make_run(
+        "other", [made.training(made.some[4], 777)], replace(made.arguments, **{field: value})
+    )
+    with pytest.raises(InputError, match=f"'few' and 'other': {field} is .*two names"):
+        publish([few, other], "t", HERE)
+
+
+def test_a_changed_card_is_refused(few):
+    few.arguments = replace(few.arguments, recipe_hash="0" * 12)
+    with pytest.raises(InputError, match=r"nb201\.toml changed since run 'few'.*restore it"):
+        publish([few], "t", HERE)
+
+
+def test_a_folder_that_is_no_table_is_left_alone(few):
+    (HERE / "t").mkdir(parents=True)
+    (HERE / "t" / "thesis.tex").write_text("years of work")
+    with pytest.raises(InputError, match="no published table: choose another"):
+        publish([few], "t", HERE)
+    assert (HERE / "t" / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_table_that_is_not_sound_does_not_take_the_place_of_one_that_is(few, made):
+    publish([few], "t", HERE)
+    before = contents(HERE / "t")
+    row, curve, predictions = made.training(made.some[9], 777)
+    wrong = (row | {"final_test_top1": row["final_test_top1"] / 2 + 0.01}, curve, predictions)
+    with pytest.raises(InputError, match=r"published/t/curves\.parquet: a curve does not end"):
+        publish([few, made.make_run("wrong", [wrong])], "t", HERE)
+    assert contents(HERE / "t") == before
+    assert [path.name for path in HERE.iterdir()] == ["t"]
+
+
+def test_the_datasheet_has_its_headings_and_numbers_of_this_table(whole, made):
+    text = (whole / files.DATASHEET).read_text()
+    headings = [line[3:] for line in text.splitlines() if line.startswith("## ")]
+    assert headings == [
+        *("Motivation", "Composition", "Noise", "Collection process"),
+        *("Preprocessing, cleaning, labelling", "Uses", "Distribution", "Maintenance"),
+    ]
+    assert "15,625 of the 15,625 cells" in text
+    # (15,625 architectures - 5,234 classes) less the copies of the class that diverged
+    copies = (
+        15_625 - 5_234 - len(SPACE.functional_classes()[SPACE.functional_key(made.lost[0])]) + 1
+    )
+    assert f"| 777 | 5,233 | {copies:,} | 1 | 15,625 of 15,625 |" in text
+    assert f"one clip is {100 / made.counts['test']:.2f} points" in text
+    assert f"(777 and 888, {len(made.some) - 1} cells)" in text
+
+
+def test_croissant_describes_every_file_and_column(whole):
+    described = json.loads((whole / files.CROISSANT).read_text())
+    manifest = read_manifest(whole)
+    sums = {part["@id"]: part["sha256"] for part in described["distribution"]}
+    assert sums == {
+        name: file.sha256 for name, file in manifest.files.items() if name != files.CROISSANT
+    }
+    sets = {
+        part["name"]: [field["name"] for field in part["field"]] for part in described["recordSet"]
+    }
+    assert sets["trainings"] == list(schema.COLUMNS)
+    assert sets["predictions"] == ["key", "arch_index", "seed", "valid", "test"]
+    assert sets["architectures"] == list(pd.read_csv(whole / files.SUMMARY, nrows=0).columns)
+
+
+@pytest.mark.slow
+def test_croissant_is_valid_and_its_records_can_be_read(few, made):
+    pytest.importorskip("mlcroissant")
+    publish([few], "t", HERE)
+    program = (
+        "import sys, mlcroissant\n"
+        "dataset = mlcroissant.Dataset(sys.argv[1])\n"
+        "for name in ('architectures', 'clips', 'trainings', 'epochs', 'predictions'):\n"
+        "    print(name, sum(1 for _ in dataset.records(name)))\n"
+    )
+    path = str(HERE / "t" / files.CROISSANT)
+    done = subprocess.run(
+        [sys.executable, "-c", program, path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "error" not in done.stderr.lower()
+    assert "WARNING" not in done.stderr
+    counts = dict(line.split() for line in done.stdout.splitlines())
+    table = pd.read_parquet(HERE / "t" / files.TABLE)
+    assert int(counts["trainings"]) == len(table)
+    assert int(counts["clips"]) == sum(made.counts.values())
+    assert (int(counts["predictions"]), int(counts["epochs"])) == (6, 18)
+
+
+def test_without_a_card_of_the_data_set_a_table_is_published_all_the_same(
+    tmp_path, monkeypatch, made
+):
+    monkeypatch.chdir(tmp_path)
+    arguments = replace(made.arguments, dataset="nobody-knows")
+    run = made.make_run("few", [made.training(made.some[0], 777)], arguments)
+    manifest = publish([run], "t", HERE)
+    assert (manifest.dataset, manifest.trained) == ("nobody-knows", 1)
+    assert "nobody-knows" in (HERE / "t" / files.DATASHEET).read_text()
