@@ -60,7 +60,8 @@ def save_reliabilities(worths: Mapping[str, Worth], wanted: float, path: Path) -
     left, right = figure.axes
     left.set_ylabel("reliability of the mean over seeds")
     left.set_ylim(0, 1)
-    handles, labels = max((axes.get_legend_handles_labels() for axes in (left, right)), key=len)
+    drawn = [axes.get_legend_handles_labels() for axes in (left, right)]
+    handles, labels = max(drawn, key=lambda found: len(found[1]))
     if handles:
         right.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
