@@ -139,7 +139,8 @@ def _said(
         "ICC: share of the variance of one training's accuracy that belongs to the cell, [95 % "
         "interval over cells]. Seeds: how many a mean of the wanted reliability takes (Spearman-"
         "Brown), on validation and on test; seconds for the larger number of the two. Best: test "
-        "accuracy of the cell that is best on validation.",
+        "accuracy of the cell that is best on validation. Each: of one training; seconds by the "
+        "clock, so that other load counts, MACs of its forward passes.",
         "",
         _order_table(rows, other),
         "",
@@ -171,7 +172,9 @@ def _table(header: list[str], body: list[list[str]]) -> str:
 
 
 def _signal_table(rows: list[ComparedRecipe]) -> str:
-    header = ["recipe", "s each", "mean test %", "best", "ICC valid", "ICC test"]
+    from nas_skeleton.results.leaderboard import short_count
+
+    header = ["recipe", "s each", "MACs each", "mean test %", "best", "ICC valid", "ICC test"]
     header += ["seeds: valid", "test", "s needed", "in whole seeds"]
     body = []
     for row in rows:
@@ -181,6 +184,7 @@ def _signal_table(rows: list[ComparedRecipe]) -> str:
             [
                 row.label,
                 f"{worth.seconds:.3g}",
+                short_count(worth.work),
                 _points(test.mean if test else None),
                 _points(worth.best_test),
                 _interval(valid.single if valid else None),

@@ -215,6 +215,7 @@ def made_run(workdir: Path) -> Callable[..., Run]:
                     "functional_key": space.functional_key(arch),
                     "seed": seed,
                     "macs": 1000,
+                    "epochs": 3,
                     "fingerprint": "fingerprint",
                     "recipe_hash": recipe_hash,
                     "status": "diverged" if (arch, seed) in diverged else "done",

@@ -22,7 +22,8 @@ from nas_skeleton.spaces.cell import parse_arch
 from nas_skeleton.spaces.liveness import ignores_input
 
 HELD_OUT = ("valid", "test")
-_COLUMNS = ("arch_index", "arch_str", "functional_key", "seed", "status", "macs", "train_time_s")
+_IDENTITY = ("arch_index", "functional_key", "macs")
+_COLUMNS = (*_IDENTITY, "arch_str", "seed", "status", "epochs", "train_time_s")
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Observations:
         archs: `(A,)` indices.
         classes: `(A,)` functional keys.
         macs: `(A,)` multiply-accumulates of one clip.
-        seconds: `(A, S)` of training, the sum over folds.
+        seconds: `(A, S)` of training, the sum over folds: by the clock, whatever else ran.
+        work: `(A,)` multiply-accumulates of all forward passes of a training, the sum over folds.
         hits: by split "valid" and "test" `(A, S, clips)`: whether a clip was classified rightly
             after the last epoch. Clips of folds stand one behind the other.
         unconnected: cells that were left out because their output does not depend on the input.
@@ -57,6 +59,7 @@ class Observations:
     classes: NDArray[np.str_]
     macs: NDArray[np.int64]
     seconds: NDArray[np.float64]
+    work: NDArray[np.float64]
     hits: dict[str, NDArray[np.bool_]]
     unconnected: int = 0
     unfinished: int = 0
@@ -80,6 +83,7 @@ class Observations:
             classes=self.classes[kept],
             macs=self.macs[kept],
             seconds=self.seconds[kept],
+            work=self.work[kept],
             hits={split: hits[kept] for split, hits in self.hits.items()},
         )
 
@@ -102,6 +106,7 @@ def observe(name: str, *, unconnected: bool = False) -> Observations:
     archs = sorted(set.intersection(*(set(fold.archs) for fold in folds)))
     seen = set.union(*(set(fold.known) for fold in folds))
     identity = folds[0].known
+    macs = np.array([identity[arch][1] for arch in archs], dtype=np.int64)
     return Observations(
         name=name,
         recipe=first.recipe,
@@ -110,8 +115,9 @@ def observe(name: str, *, unconnected: bool = False) -> Observations:
         seeds=tuple(seeds),
         archs=np.array(archs, dtype=np.int64),
         classes=np.array([identity[arch][0] for arch in archs], dtype=np.str_),
-        macs=np.array([identity[arch][1] for arch in archs], dtype=np.int64),
+        macs=macs,
         seconds=np.sum([fold.seconds_of(archs) for fold in folds], axis=0),
+        work=macs.astype(np.float64) * sum(fold.clip_passes for fold in folds),
         hits={
             split: np.concatenate([fold.hits_of(split, archs) for fold in folds], axis=2)
             for split in HELD_OUT
@@ -153,8 +159,9 @@ def _matching(pattern: str) -> list[Run]:
 class _Fold:
     """What one run has of the cells that are finished with all seeds.
 
-    `known` has functional key and MACs of all its cells that may count, finished or not; `seconds`
-    are by cell and seed, `predicted` by split, cell and seed.
+    `known` has functional key and MACs of all its cells that may count, finished or not;
+    `clip_passes` is how many clips a training goes through in all its epochs; `seconds` are by cell
+    and seed, `predicted` by split, cell and seed.
     """
 
     run: Run
@@ -163,6 +170,7 @@ class _Fold:
     archs: list[int]
     unconnected: set[int]
     diverged: int
+    clip_passes: int
     seconds: dict[tuple[int, int], float]
     predicted: dict[str, dict[tuple[int, int], NDArray[np.int16]]]
 
@@ -174,9 +182,7 @@ class _Fold:
         strings = zip(cells["arch_index"].tolist(), cells["arch_str"].tolist(), strict=True)
         out = set() if unconnected else {arch for arch, text in strings if _unconnected(text)}
         rows = rows[~rows["arch_index"].isin(out)]
-        identity = zip(
-            *(rows[name].tolist() for name in ("arch_index", "functional_key", "macs")), strict=True
-        )
+        identity = zip(*(rows[name].tolist() for name in _IDENTITY), strict=True)
         known = {arch: (key, macs) for arch, key, macs in identity}
         done = rows[rows["status"] == schema.DONE]
         counts = done["arch_index"].value_counts()
@@ -190,7 +196,8 @@ class _Fold:
                     predicted[split][pair] = store.unpack_predictions(blob)
         seconds = dict(zip(pairs, done["train_time_s"].tolist(), strict=True))
         diverged = int((rows["status"] == schema.DIVERGED).sum())
-        return cls(run, seeds, known, archs, out, diverged, seconds, predicted)
+        passes = int(done["epochs"].max()) * len(run.data.splits["train"].ids) if pairs else 0
+        return cls(run, seeds, known, archs, out, diverged, passes, seconds, predicted)
 
     def seconds_of(self, archs: Sequence[int]) -> NDArray[np.float64]:
         """`(A, S)`."""

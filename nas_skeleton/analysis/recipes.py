@@ -43,6 +43,12 @@ class ComparedRecipe:
         return math.inf if needed is None else needed * self.worth.seconds
 
     @property
+    def macs_needed(self) -> float:
+        """As `seconds_needed`, of forward passes: whatever else the machine was at."""
+        needed = self.worth.trainings
+        return math.inf if needed is None else needed * self.worth.work
+
+    @property
     def whole_seconds_needed(self) -> float:
         """As `seconds_needed`, with whole seeds, at least one."""
         needed = self.worth.trainings
@@ -62,9 +68,11 @@ class ComparedRecipe:
             "seeds": len(one.seeds),
             "diverged": one.diverged,
             "seconds": worth.seconds,
+            "forward_macs": worth.work,
             "best_on_valid_test": worth.best_test,
             "seeds_needed": _finite(worth.trainings),
             "seconds_needed": _finite(self.seconds_needed),
+            "forward_macs_needed": _finite(self.macs_needed),
             "seconds_needed_whole_seeds": _finite(self.whole_seconds_needed),
         }
         for split in HELD_OUT:

@@ -83,7 +83,8 @@ class Worth:
 
     Attributes:
         cells: how many.
-        seconds: of one observation (a training, or one of each fold), the mean.
+        seconds: of one observation (a training, or one of each fold), the mean; by the clock.
+        work: multiply-accumulates of its forward passes, the mean.
         signals: by split; one without clips is absent.
         valid_test: tau-b of validation and test accuracy of the same training, the mean over seeds.
         valid_test_of_means: tau-b of their means over seeds.
@@ -92,6 +93,7 @@ class Worth:
 
     cells: int
     seconds: float
+    work: float
     signals: dict[str, Signal]
     valid_test: Estimate | None
     valid_test_of_means: Estimate | None
@@ -174,6 +176,7 @@ def worth(observations: Observations, wanted: float = 0.9) -> Worth:
     return Worth(
         cells=len(observations),
         seconds=float(observations.seconds.mean()),
+        work=float(observations.work.mean()),
         signals={split: _signal(observations, split, wanted) for split in accuracy},
         valid_test=same,
         valid_test_of_means=means,

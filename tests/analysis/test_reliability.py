@@ -37,6 +37,7 @@ def observations(valid, test, *, name="a", archs=None, classes=None, seconds=2.0
         classes=np.array(classes or [f"class {cell}" for cell in range(cells)]),
         macs=np.ones(cells, dtype=np.int64),
         seconds=np.full((cells, seeds), seconds),
+        work=np.ones(cells),
         hits={"valid": valid, "test": test},
     )
 

@@ -64,6 +64,7 @@ def observations(test):
         classes=np.arange(cells).astype(str),
         macs=np.ones(cells, dtype=np.int64),
         seconds=np.ones((cells, seeds)),
+        work=np.ones(cells),
         hits={"valid": valid, "test": test.astype(bool)},
     )
 
