@@ -18,7 +18,7 @@ def trained(rng, *, cells=2, seeds=2, clips=400, seed_sd=0.0, gain=()):
 
 
 def test_holm_steps_down():
-    # Holm's own example has four p values; corrected by hand: sorted .01 .02 .03 .9 times 4 3 2 1.
+    # By hand: sorted .01 .02 .03 .9 times 4 3 2 1, and never less than the one before.
     found = holm(np.array([0.03, 0.9, 0.01, 0.02]))
     assert found == pytest.approx([0.06, 0.9, 0.04, 0.06])
     assert holm(np.array([0.5, 0.6])) == pytest.approx([1.0, 1.0])
