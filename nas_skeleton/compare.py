@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from nas_skeleton import cli
 from nas_skeleton.comparing import strategies
+from nas_skeleton.comparing_recipes import recipes as compare_recipes
 
 if TYPE_CHECKING:
     from nas_skeleton.results.comparison import Entry
@@ -46,7 +47,7 @@ class _Row:
 @click.group(
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    subcommand_metavar="| strategies --on TABLE",
+    subcommand_metavar="| strategies --on TABLE | recipes RUN...",
 )
 @click.option(
     "--dataset",
@@ -125,7 +126,8 @@ def main(
     accuracy; test accuracy is shown and chooses nothing. Each chosen cell is held against ST-GCN++,
     if that is among the models, and of each space the best with at most a tenth of its
     multiply-accumulates is shown too. Latencies are measured anew: leave the machine alone.
-    `compare strategies --help` says how to compare search strategies on a finished table.
+    `compare strategies --help` says how to compare search strategies on a finished table,
+    `compare recipes --help` what the accuracies of several recipes are worth.
     """
     if context.invoked_subcommand is not None:
         for given in context.command.params:
@@ -329,6 +331,7 @@ def _verdicts(rows: list[_Row]) -> list[str]:
 
 
 main.add_command(strategies)
+main.add_command(compare_recipes)
 
 if __name__ == "__main__":
     cli.run(main)

@@ -14,6 +14,7 @@ import click
 from nas_skeleton import cli
 from nas_skeleton.publishing import check, publish
 from nas_skeleton.scheduling.shards import DEFAULT_SHARDS
+from nas_skeleton.verifying import verify
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -313,6 +314,8 @@ def _sbatch_options(
     tasks = in_ranges(shards_with(left, plan, efforts(space, run, plan), count))
     return f"--array={tasks} --export=ALL,{SIZE}={count}"
 
+
+main.add_command(verify)
 
 COUNTS = ("done", "paused", "diverged", "failed", "missing")
 FAILURE = ("arch_index", "seed", "status", "error")  # columns that say what went wrong where

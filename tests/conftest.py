@@ -7,10 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from nas_skeleton.results.run import Run
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -153,3 +157,82 @@ def searched(
     furnish(folder, prepared_synthetic)
     asked = ("--space", "tiny", "--dataset", "synthetic", "--seed", "777", "--trials", "6")
     return folder / "runs", run_command(folder, "search", *asked)
+
+
+@pytest.fixture
+def made_run(workdir: Path) -> Callable[..., Run]:
+    """`made_run("name", cells, seeds=[1, 2])` writes a run nobody trained, in `workdir`.
+
+    Cells differ in how well they do and, by `noise`, seeds do. Trainings in `lacking` are not
+    there, those in `diverged` diverged. Clips are named after the protocol.
+    """
+    import numpy as np
+
+    from nas_skeleton.results.run import Arguments, Clips, DataFacts, Run
+    from nas_skeleton.results.store import ResultWriter, Training
+    from nas_skeleton.spaces import load_space
+
+    def make(
+        name: str,
+        cells: Sequence[int],
+        *,
+        seeds: list[int],
+        protocol: str = "thesis",
+        recipe: str = "tiny",
+        recipe_hash: str = "hash",
+        clips: int = 50,
+        valid_clips: int = 20,
+        noise: float = 0.05,
+        seconds: float = 1.0,
+        lacking: Sequence[tuple[int, int]] = (),
+        diverged: Sequence[tuple[int, int]] = (),
+    ) -> Run:
+        space, rng = load_space("tiny"), np.random.default_rng(len(name))
+        splits = {
+            split: Clips([f"{protocol} {split} {i}" for i in range(n)], [i % 3 for i in range(n)])
+            for split, n in (("train", 1), ("valid", valid_clips), ("test", clips))
+        }
+        arguments = Arguments(
+            *("tiny", "synthetic", protocol, recipe, "random", seeds, "fingerprint", recipe_hash),
+            trials=len(cells),
+        )
+        run = Run(Path("runs") / name, arguments, DataFacts(["a", "b", "c"], 20, 1, splits))
+        run.write()
+        trainings = list[Training]()
+        for place, arch in enumerate(cells):
+            for seed in seeds:
+                if (arch, seed) in lacking:
+                    continue
+                chance = 0.3 + 0.6 * place / len(cells) + noise * rng.normal()
+                right = {
+                    split: rng.random(len(splits[split].ids)) < chance
+                    for split in ("valid", "test")
+                }
+                row = {
+                    "key": f"{name} {arch} {seed}",
+                    "arch_index": arch,
+                    "arch_str": space.arch_string(arch),
+                    "functional_key": space.functional_key(arch),
+                    "seed": seed,
+                    "macs": 1000,
+                    "epochs": 3,
+                    "fingerprint": "fingerprint",
+                    "recipe_hash": recipe_hash,
+                    "status": "diverged" if (arch, seed) in diverged else "done",
+                    "train_time_s": seconds * (1 + rng.random()),
+                    **{
+                        f"final_{split}_top1": float(hits.mean()) if hits.size else None
+                        for split, hits in right.items()
+                    },
+                }
+                predictions = {
+                    split: (np.array(splits[split].labels, dtype=np.int16) + ~hits) % 3
+                    for split, hits in right.items()
+                }
+                trainings.append((row, "[]", predictions))
+        writer = ResultWriter(run.results_folder, "made-up")
+        writer.append_all(trainings)
+        writer.close()
+        return run
+
+    return make

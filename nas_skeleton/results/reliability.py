@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,13 @@ class Reliability:
 
 
 def reliability(rows: pd.DataFrame, column: str) -> Reliability | None:
-    """Reliability of `column`, or None with fewer than three architectures or two seeds.
+    """Reliability of `column`, or None with fewer than three architectures or two seeds."""
+    values = rows.pivot(index="arch_index", columns="seed", values=column).dropna()
+    return reliability_of(values.to_numpy(float))
+
+
+def reliability_of(values: NDArray[np.float64]) -> Reliability | None:
+    """Reliability of accuracies `(architectures, seeds)`; None as `reliability`.
 
     One-way random effects (Shrout and Fleiss, Psychological Bulletin 86, 1979): with the mean
     squares between (B) and within (W) architectures and k seeds, ICC(1) = (B - W) / (B + (k-1) W)
@@ -34,12 +42,11 @@ def reliability(rows: pd.DataFrame, column: str) -> Reliability | None:
     """
     from scipy.special import fdtri  # scipy.stats takes a second to import
 
-    values = rows.pivot(index="arch_index", columns="seed", values=column).dropna()
     architectures, seeds = values.shape
     if architectures < 3 or seeds < 2:
         return None
-    between = seeds * float(values.mean(axis=1).var())
-    within = float(values.var(axis=1).mean())
+    between = seeds * float(values.mean(axis=1).var(ddof=1))
+    within = variance_over_seeds(values)
     if between == 0 or within == 0:
         return None
     ratio, above, below = between / within, architectures - 1, architectures * (seeds - 1)
@@ -52,3 +59,8 @@ def reliability(rows: pd.DataFrame, column: str) -> Reliability | None:
         architectures=architectures,
         seeds=seeds,
     )
+
+
+def variance_over_seeds(values: NDArray[np.float64]) -> float:
+    """Variance of one training's accuracy over seeds, the mean over the rows of `values`."""
+    return float(values.var(axis=1, ddof=1).mean())

@@ -99,15 +99,19 @@ def open_workplace(
     arguments = run.arguments
     if clips_fingerprint(dataset, space.card, arguments.protocol) != arguments.fingerprint:
         raise InputError(
-            f"data set {arguments.dataset!r} is not the one of run {run.name!r}"
+            f"data set {arguments.dataset!r} is not the one of run {run.name!r}: its clips, or who "
+            f"is in which part of protocol {arguments.protocol!r}, changed"
             + (
-                ", or its A-links are not: copy the folder `links` beside its prepared store"
+                ", or its A-links did: copy the folder `links` beside its prepared store"
                 if space.card.aim
                 else ""
             )
         )
     if space.card.recipe_hash(arguments.recipe) != arguments.recipe_hash:
-        raise InputError(f"the card of {arguments.space!r} is not the one of run {run.name!r}")
+        raise InputError(
+            f"the card of {arguments.space!r} is not the one of run {run.name!r}: its input, stem, "
+            f"macro skeleton or recipe {arguments.recipe!r} changed since"
+        )
     recipe = space.card.recipe(arguments.recipe)
     task = build_task(space.card, recipe, dataset, arguments.protocol, _say, verify=verify)
     return Workplace(run, space, task.to(torch.device(device)))

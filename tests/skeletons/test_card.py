@@ -21,6 +21,10 @@ def test_the_shipped_cards_agree_with_each_other() -> None:
         "valid": (),
         "test": (2, 4, 6, 8),
     }
+    folds = [real.protocol(f"loso-{subject}").parts() for subject in real.subjects]
+    assert [fold["test"] for fold in folds] == [(subject,) for subject in real.subjects]
+    assert [fold["valid"] for fold in folds] == [(subject,) for subject in (*range(2, 9), 1)]
+    assert {len(fold["train"]) for fold in folds} == {6}
     assert "no validation set" in real.protocol("odd-even").note
     assert (made_up.classes, made_up.subjects) == (real.classes, real.subjects)
     assert made_up.expected == real.expected

@@ -52,9 +52,19 @@ def test_the_protocols_have_the_published_counts(dataset: Dataset) -> None:
     assert counts("odd-even") == [431, 0, 430]
 
 
+def test_leaving_one_subject_out_tests_every_clip_once(dataset: Dataset) -> None:
+    folds = [dataset.split(f"loso-{subject}") for subject in range(1, 9)]
+    for part in ("valid", "test"):
+        assert sorted(np.concatenate([fold[part] for fold in folds])) == list(range(861))
+    for subject, fold in enumerate(folds, 1):
+        assert set(dataset.subjects[fold["test"]]) == {subject}
+        assert set(dataset.subjects[fold["valid"]]) == {subject % 8 + 1}
+        assert sum(len(clips) for clips in fold.values()) == 861
+
+
 def test_every_check_passes(dataset: Dataset) -> None:
     findings = list(check_dataset(dataset))
-    assert len(findings) == 10
+    assert len(findings) == 18
     assert [finding for finding in findings if not finding.ok] == []
 
 

@@ -1,0 +1,94 @@
+"""Paired tests of the best against the others: their error rates, and what they must see."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from nas_skeleton.analysis.observations import Observations
+from nas_skeleton.analysis.top import both_p, clip_p, holm, top_tests
+
+
+def trained(rng, *, cells=2, seeds=2, clips=400, seed_sd=0.0, gain=()):
+    """Hits of equal cells but for `gain` in the first ones; some clips are harder than others."""
+    ease = rng.normal(1.0, 1.5, size=clips)
+    of_seed = rng.normal(scale=seed_sd, size=(cells, seeds, 1)) if seed_sd else 0
+    skill = np.zeros((cells, 1, 1))
+    skill[: len(gain), 0, 0] = gain
+    return (ease + skill + of_seed + rng.logistic(size=(cells, seeds, clips)) > 0).astype(float)
+
+
+def test_holm_steps_down():
+    # By hand: sorted .01 .02 .03 .9 times 4 3 2 1, and never less than the one before.
+    found = holm(np.array([0.03, 0.9, 0.01, 0.02]))
+    assert found == pytest.approx([0.06, 0.9, 0.04, 0.06])
+    assert holm(np.array([0.5, 0.6])) == pytest.approx([1.0, 1.0])
+
+
+def test_with_one_seed_the_test_over_clips_is_mcnemars():
+    rng = np.random.default_rng(0)
+    for right, wrong in ((3, 12), (20, 26), (8, 8)):
+        difference = rng.permutation([1.0] * right + [-1.0] * wrong + [0.0] * 300)
+        exact = stats.binomtest(right, right + wrong).pvalue
+        assert clip_p(difference[None])[0] == pytest.approx(exact, abs=0.012)
+
+
+@pytest.mark.parametrize("seed_sd", [0.0, 0.5])
+def test_equal_cells_are_rarely_told_apart_whatever_seeds_do(seed_sd):
+    rng = np.random.default_rng(1)
+    hits = [trained(rng, cells=30, seeds=3, seed_sd=seed_sd) for _ in range(20)]
+    p = np.concatenate([both_p(h) for h in hits])
+    assert (p < 0.05).mean() < 0.09
+
+
+def test_a_test_over_clips_alone_takes_luck_of_seeds_for_a_difference():
+    rng = np.random.default_rng(2)
+    found = []
+    for _ in range(10):
+        hits = trained(rng, cells=20, seeds=2, seed_sd=0.5)
+        found.append(clip_p(hits[1:].mean(axis=1) - hits[0].mean(axis=0)) < 0.05)
+    assert np.mean(found) > 0.2
+
+
+def observations(test):
+    cells, seeds, _ = test.shape
+    valid = np.zeros((cells, seeds, 100), dtype=bool)
+    valid[:, :, :50] = True
+    valid[0] = True  # the first cell is the best on validation
+    return Observations(
+        name="a",
+        recipe="a",
+        protocol="thesis",
+        folds=1,
+        seeds=tuple(range(seeds)),
+        archs=np.arange(cells),
+        classes=np.arange(cells).astype(str),
+        macs=np.ones(cells, dtype=np.int64),
+        seconds=np.ones((cells, seeds)),
+        work=np.ones(cells),
+        hits={"valid": valid, "test": test.astype(bool)},
+    )
+
+
+def test_cells_that_are_worse_and_better_on_test_clips_are_counted_apart():
+    rng = np.random.default_rng(4)
+    hits = trained(rng, cells=12, seeds=3, clips=800, gain=[0.0, 2.5, *[-2.5] * 4])
+    found = top_tests(observations(hits))
+    assert (found.compared, found.seeds) == (11, 3)
+    assert (found.networks.worse, found.networks.better) == (4, 1)
+    assert (found.cells.worse, found.cells.better) == (4, 1)
+    assert top_tests(observations(hits), top=3).compared == 2
+
+
+def test_with_one_seed_nothing_is_said_of_other_seeds():
+    hits = trained(np.random.default_rng(4), cells=4, seeds=1)
+    found = top_tests(observations(hits))
+    assert found.cells is None
+    assert (found.networks.worse, found.networks.better) == (0, 0)
+    assert top_tests(observations(hits[:1])) is None
+
+
+def test_the_same_predictions_do_not_differ_and_opposite_ones_do():
+    hits = np.zeros((3, 2, 50))
+    hits[2] = 1
+    assert both_p(hits) == pytest.approx([1, 0])
+    assert clip_p(hits[1:].mean(axis=1) - hits[0].mean(axis=0))[0] == 1
