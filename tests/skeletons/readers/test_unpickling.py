@@ -141,7 +141,6 @@ def test_optimised_pickles_are_read_too() -> None:
         (np.ma.masked_array([1.0]), "MaskedArray|_mareconstruct"),
         (Path("x"), "Path"),
     ],
-    ids=repr,
 )
 def test_whatever_could_run_is_named_and_not_run(
     thing: object, named: str, protocol: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
