@@ -61,9 +61,8 @@ def _what(campaign: Campaign) -> str:
             f"{len(campaign.jobs)} trainings"
         )
     archs = len({job.arch_index for job in campaign.jobs})
-    return (
-        f"{archs} architectures ({arguments.strategy}) x {seeds} = {len(campaign.jobs)} trainings"
-    )
+    which = arguments.strategy if arguments.archs is None else "as listed"
+    return f"{archs} architectures ({which}) x {seeds} = {len(campaign.jobs)} trainings"
 
 
 def _seconds(campaign: Campaign, jobs: list[Job], forecast: Forecast) -> float:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nas_skeleton import cli
+from nas_skeleton.listing import LISTED, listed_archs
 
 if TYPE_CHECKING:
     from nas_skeleton.results.proxies import ProxyRun
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     "--archs",
     default="one-per-class",
     show_default=True,
-    metavar="all|one-per-class|INDEX,...",
+    metavar=f"all|one-per-class|{LISTED}",
     help="Which cells; one-per-class: the first of each functional class.",
 )
 @click.option(
@@ -191,10 +192,7 @@ def _cells(space: Space, archs: str) -> list[int]:
         return list(range(len(space)))
     if archs == "one-per-class":
         return sorted(members[0] for members in space.functional_classes().values())
-    parts = [part.strip() for part in archs.split(",")]
-    if not all(part.isascii() and part.isdecimal() for part in parts):
-        raise click.UsageError(f"--archs {archs!r}: give all, one-per-class, or indices: 6111,1462")
-    return sorted({space.check_index(int(part)) for part in parts})
+    return listed_archs(space, archs)
 
 
 def _check_comparable(trained: Run, space: str) -> None:

@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from nas_skeleton import cli
+from nas_skeleton.listing import LISTED, listed_archs
 from nas_skeleton.scheduling.shards import DEFAULT_SHARDS
 from nas_skeleton.strategies.named import FROM_NNI, STRATEGIES, check_known, has_study, learns
 from nas_skeleton.strategies.search import PARALLEL
@@ -85,6 +86,12 @@ OF_REPLAYS = {"table", "strategy", "trials", "seed", "seeds", "parallel", "top"}
     is_flag=True,
     help="exhaustive: train one architecture of each functional class and copy its row to the "
     "others, marked as copied.",
+)
+@click.option(
+    "--archs",
+    metavar=LISTED,
+    help="Exactly these architectures, instead of a --strategy; a file has an index a line, as "
+    "`runs sample` prints them.",
 )
 @cli.recipe_option
 @cli.protocol_option
@@ -166,6 +173,7 @@ def main(
     share_classes: bool,
     export_study: Path | None,
     one_per_class: bool,
+    archs: str | None,
     recipe: str | None,
     protocol: str | None,
     modality: str,
@@ -193,6 +201,11 @@ def main(
     training_seeds = cli.parse_seeds(seed, seeds)
     if table is not None:
         return _replay(context, table, strategy, trials, training_seeds, parallel, top)
+    if archs is not None:
+        for option in ("strategy", "trials", "one_per_class"):
+            if context.get_parameter_source(option) is ParameterSource.COMMANDLINE:
+                name = option.replace("_", "-")
+                raise click.UsageError(f"--archs and --{name}: give one of them")
     if one_per_class and strategy != "exhaustive":
         raise click.UsageError("--one-per-class needs --strategy exhaustive")
     if not learns(strategy) and (parallel is not None or share_classes):
@@ -245,8 +258,9 @@ def main(
             protocol=protocol,
             strategy=strategy,
             seeds=training_seeds,
-            trials=trials or (None if strategy == "exhaustive" else DEFAULT_TRIALS),
+            trials=trials or (None if strategy == "exhaustive" or archs else DEFAULT_TRIALS),
             one_per_class=one_per_class,
+            archs=listed_archs(search_space, archs) if archs else None,
             name=run_name,
             shard=None if executor == "slurm" or learns(strategy) else _own_shard(shard),
             parallel=parallel,

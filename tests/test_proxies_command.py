@@ -188,7 +188,7 @@ def test_against_prints_rank_correlations_with_validation_accuracy(here, continu
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--archs", "some"), "--archs 'some': give all, one-per-class, or indices: 6111,1462"),
+        (("--archs", "some"), "--archs 'some': give indices: 6111,1462, or @FILE"),
         (("--archs", "15625"), "no architecture 15625"),
         (("--clips", "100000"), "--clips 100000: the protocol has only"),
         (("--clips", "9"), "belong to clips 8, not 9: choose another name with --run"),

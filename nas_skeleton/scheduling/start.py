@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,6 +20,9 @@ from nas_skeleton.strategies.search import PARALLEL
 
 if TYPE_CHECKING:
     from nas_skeleton.training.aim import Watch
+
+
+NAMED = 4  # architectures that the name of a run lists
 
 
 def start_campaign(
@@ -158,8 +163,11 @@ def default_name(arguments: Arguments, space: SearchSpace) -> str:
     elif isinstance(space, ModelSpace):
         names = (space.arch_string(arch) for arch in arguments.archs)
         what = "train-" + "-".join(name.replace("+", "p") for name in names)
-    else:
+    elif len(arguments.archs) <= NAMED:
         what = "train-" + "-".join(map(str, arguments.archs))
+    else:
+        listed = hashlib.sha256(json.dumps(arguments.archs).encode()).hexdigest()[:8]
+        what = f"list-of-{len(arguments.archs)}-{listed}"
     parts = (
         arguments.space,
         arguments.dataset,

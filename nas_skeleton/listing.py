@@ -1,0 +1,34 @@
+"""`--archs`: which architectures a command is to work on, as a list, a file or a word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from nas_skeleton.spaces import SearchSpace
+
+LISTED = "INDEX,...|@FILE"
+
+
+def listed_archs(space: SearchSpace, text: str) -> list[int]:
+    """The indices that `text` lists, sorted, each once: `6111,1462`, or `@FILE` with one a line.
+
+    Raises:
+        click.UsageError: it is no such list, or the file cannot be read.
+        InputError: the space has no such architecture.
+    """
+    if text.startswith("@"):
+        try:
+            parts = Path(text[1:]).read_text(encoding="utf-8").split()
+        except (OSError, UnicodeDecodeError) as error:
+            raise click.UsageError(f"--archs {text}: {error}") from None
+    else:
+        parts = [part.strip() for part in text.split(",")]
+    strange = next((part for part in parts if not (part.isascii() and part.isdecimal())), None)
+    if strange is not None or not parts:
+        where = f"{text[1:]}, {strange!r}: give" if text.startswith("@") else f"{text!r}: give"
+        raise click.UsageError(f"--archs {where} indices: 6111,1462, or @FILE with one a line")
+    return sorted({space.check_index(int(part)) for part in parts})
