@@ -2,6 +2,7 @@
 # PYTHON=python3.12   make .venv/ with this Python (default: the first of 3.11 or newer that is found)
 # TORCH=cpu|cuda      the build of PyTorch (default: cuda where there is an NVIDIA GPU, else cpu)
 # ARGS='...'          more arguments for the search, or for pytest
+# TEST_WORKERS=4      test files at a time (default: 2; 0: one after the other, in one process)
 
 .DEFAULT_GOAL := help
 .PHONY: help search test format environment lock clean
@@ -9,6 +10,8 @@
 # Names to try; Debian and Ubuntu releases differ in which one is new enough.
 PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 TORCH ?= auto
+# Test files at a time; a process needs about 1.5 GB and starts others.
+TEST_WORKERS ?= 2
 
 # $(call with_python,ARGUMENTS) runs tools/environment.py with the first Python that is new enough.
 define with_python
@@ -32,7 +35,7 @@ test: environment ## run all checks: ruff, mypy, pytest (ARGS= goes to pytest)
 	.venv/bin/python -m ruff check
 	.venv/bin/python -m ruff format --check
 	.venv/bin/python -m mypy
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
 
 format: environment ## let ruff mend what it can
 	.venv/bin/python -m ruff check --fix
