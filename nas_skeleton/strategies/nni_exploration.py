@@ -40,12 +40,30 @@ def import_nni() -> Any:
             warnings.simplefilter("ignore")  # of classes of PyTorch that NNI does not know
             with suppress(ImportError):  # NNI asks for Gym, whose maintained successor this is
                 sys.modules.setdefault("gym", importlib.import_module("gymnasium"))
-            import nni
-            import nni.nas.strategy
+            with _without_ray():
+                import nni
+                import nni.nas.strategy
     except ImportError as error:
         raise InputError(f"NNI is needed ({error}): pip install 'nas-skeleton[nni]'") from None
     nni.silence_stdout()
     return nni
+
+
+@contextmanager
+def _without_ray() -> Iterator[None]:
+    """While this lasts, Ray is not found.
+
+    Tianshou would import it where it is installed, with whatever settings are in the environment;
+    `scheduling.ray_cluster` has to make them first, or a cluster has no password.
+    """
+    if "ray" in sys.modules:
+        yield
+        return
+    sys.modules["ray"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["ray"]
 
 
 def nni_model_space(space: CellSpace, network: Callable[[int], Any]) -> Any:

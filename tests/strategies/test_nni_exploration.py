@@ -1,4 +1,5 @@
 import importlib.util
+import subprocess
 import sys
 
 import numpy as np
@@ -103,6 +104,15 @@ def test_the_model_space_has_the_labels_of_nnis_own_hub():
     assert options == {label: set(choice.values) for label, choice in theirs.simplify().items()}
     assert set(nni_sample(SPACE, 0)) == set(options)
     assert all(ours.freeze(nni_sample(SPACE, index)) == index for index in range(0, 15_625, 625))
+
+
+@needs_nni
+def test_ray_is_not_imported_on_the_way():
+    program = (
+        "import sys; from nas_skeleton.strategies.nni_exploration import import_nni; import_nni();"
+        "assert 'tianshou' in sys.modules and 'ray' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_reference_models_are_no_space_of_nnis():
