@@ -1,4 +1,4 @@
-"""Architectures that a user lists: on the command line, in a file, and what is wrong with a list."""
+"""Architectures that a user lists: on the command line or in a file, and wrong lists."""
 
 from pathlib import Path
 
