@@ -5,6 +5,7 @@ Thin: it reads options, plans the run as `search` does, and lets `adapters.nni_e
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from typing import TYPE_CHECKING, Literal
 
@@ -65,8 +66,8 @@ DEFAULT_PACK = 8
 @click.option(
     "--web-ui",
     is_flag=True,
-    help="Show NNI's pages while it runs. They have no password: whoever can reach them, which is "
-    "everybody with an account on this machine, can start programs as you.",
+    help="Show NNI's pages while it runs. They have no password: whoever can reach them can start "
+    "programs as you. On Linux connections of other accounts are closed.",
 )
 @click.option(
     "--port",
@@ -161,9 +162,10 @@ def _train(
         StoppedEarly: on a signal.
         InputError: NNI is not there, or ended.
     """
-    from nas_skeleton.adapters.nni_experiment import PackExperiment
+    from nas_skeleton.adapters.nni_experiment import CONNECTIONS, PackExperiment
     from nas_skeleton.progress import Progress
     from nas_skeleton.scheduling.outcome import Settled
+    from nas_skeleton.scheduling.presence import new_tag
     from nas_skeleton.scheduling.worker import Assignment
 
     campaign.write()
@@ -173,7 +175,7 @@ def _train(
     )
     packs = [jobs[first : first + pack] for first in range(0, len(jobs), pack)]
     experiment = PackExperiment(
-        run.folder / "nni",
+        run.folder / "nni" / f"{os.getpid()}-{new_tag()}",  # a command's own: there may be several
         assignment,
         packs,
         concurrency=means.workers,
@@ -182,7 +184,7 @@ def _train(
     )
     settled, done = Settled(run), 0
     with closing(Progress("trainings", len(jobs), float(len(jobs)))) as progress, experiment:
-        if web_ui:
+        if web_ui or not CONNECTIONS.exists():
             progress.say(_warning(experiment))
 
         def look() -> None:
@@ -197,10 +199,16 @@ def _train(
 
 
 def _warning(experiment: PackExperiment) -> str:
+    from nas_skeleton.adapters.nni_experiment import CONNECTIONS
+
+    who = (
+        "whoever can act as you here"
+        if CONNECTIONS.exists()
+        else "everybody with an account on this machine"
+    )
     return (
         f"WARNING: NNI's pages are at {experiment.address} while this command runs, WITHOUT A "
-        "PASSWORD: everybody with an account on this machine can read them and start programs as "
-        "you. From elsewhere: ssh -L "
+        f"PASSWORD: {who} can read them and start programs as you. From elsewhere: ssh -L "
         f"{experiment.port}:127.0.0.1:{experiment.port} and this machine's name"
     )
 

@@ -2,14 +2,16 @@
 
 NNI schedules and shows; what is trained, and where it is kept, is the run's as always. NNI's
 manager is a web server without a password: whoever reaches it can start programs. It has no option
-for the address it listens on, so it is made to listen on the loopback address by a few lines that
-Node loads first, and it is proved that it does. Its address has a random prefix unless its pages
-are asked for: it cannot work without the server, but nobody has to find it.
+for the address it listens on, so a few lines that Node loads first make it listen on the loopback
+address only, which is proved, and close connections of other accounts, where the system says whose
+they are (Linux). Its address has a random prefix unless its pages are asked for; that is no secret,
+for it stands on the manager's command line.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import json
 import os
 import secrets
@@ -39,13 +41,39 @@ STOP_S = 60.0  # what NNI may take to stop its trials and itself
 MOST_TRIALS = 40_000  # NNI's manager crashes about there (its issue 5624)
 LOOPBACK = "127.0.0.1"
 
-# Node's `listen(port, ...)` without a host listens on every address.
-_ONLY_LOOPBACK = f"""\
+CONNECTIONS = Path("/proc/net/tcp")  # of this machine, with the account that each belongs to
+
+# Node's `listen(port, ...)` without a host listens on every address. The account of a connection is
+# that of its other end, which is one of this machine's: proc(5), /proc/net/tcp.
+_ONLY_OURS = f"""\
+const fs = require('fs');
+const ends = {{
+    '{CONNECTIONS}': '0100007F',
+    '{CONNECTIONS}6': '0000000000000000FFFF00000100007F',
+}};
+function accountOf(port) {{
+    const digits = port.toString(16).toUpperCase().padStart(4, '0');
+    for (const [file, address] of Object.entries(ends)) {{
+        if (!fs.existsSync(file))
+            continue;
+        for (const line of fs.readFileSync(file, 'utf8').split('\\n')) {{
+            const fields = line.trim().split(/\\s+/);
+            if (fields[1] === `${{address}}:${{digits}}`)
+                return Number(fields[7]);
+        }}
+    }}
+    return undefined;
+}}
 const server = require('net').Server.prototype;
 const listen = server.listen;
 server.listen = function (port, ...rest) {{
     if (typeof port !== 'number' || typeof rest[0] === 'string')
         return listen.call(this, port, ...rest);
+    if (fs.existsSync('{CONNECTIONS}'))
+        this.prependListener('connection', (socket) => {{
+            if (accountOf(socket.remotePort) !== process.getuid())
+                socket.destroy();
+        }});
     return listen.call(this, {{ port, host: '{LOOPBACK}' }}, ...rest);
 }};
 """
@@ -195,12 +223,13 @@ class PackExperiment:
 
     @contextlib.contextmanager
     def _surroundings(self) -> Iterator[None]:
-        """The environment NNI's manager starts in: files in our folder, loopback address."""
-        program = self._folder / "only_loopback.js"
-        program.write_text(_ONLY_LOOPBACK, encoding="utf-8")
+        """The environment NNI's manager starts in: files in our folder, connections of ours."""
+        program = self._folder / "only_ours.js"
+        program.write_text(_ONLY_OURS, encoding="utf-8")
+        own = os.environ.get("NODE_OPTIONS", "")
         changed = {
             "HOME": str(self._folder),
-            "NODE_OPTIONS": f"--require {json.dumps(str(program))}",
+            "NODE_OPTIONS": f"{own} --require {json.dumps(str(program))}".strip(),
         }
         before = {name: os.environ.get(name) for name in changed}
         os.environ.update(changed)
@@ -216,7 +245,9 @@ class PackExperiment:
     def _prove_loopback(self) -> None:
         for interface in psutil.net_if_addrs().values():
             for address in interface:
-                if address.family != socket.AF_INET or address.address.startswith("127."):
+                if address.family not in (socket.AF_INET, socket.AF_INET6):
+                    continue
+                if ipaddress.ip_address(address.address.partition("%")[0]).is_loopback:
                     continue
                 with contextlib.suppress(OSError):
                     socket.create_connection((address.address, self.port), 1.0).close()

@@ -25,7 +25,9 @@ from nas_skeleton.spaces.nni_names import EDGE_NAMES, NNI_OPERATIONS, SCOPE, ind
 from nas_skeleton.strategies.base import Result, Setting, Strategy, Trial
 
 POPULATION, TOURNAMENT = 10, 3  # of evolution, as NATS-Bench has them; NNI's own are 100 and 25
-MUTATION = 1 / len(EDGE_NAMES)  # so that one edge changes on average; NNI's own is 0.05
+# Of each edge to be drawn anew; NNI's own is 0.05. It may draw what was there, and children that
+# were met before are refused: those that are left differ from their parent in 1.4 edges or more.
+MUTATION = 1 / len(EDGE_NAMES)
 SEEDS = 2**32  # NumPy's old generator takes no more
 
 

@@ -110,6 +110,19 @@ def reached(address, port):
     return True
 
 
+def answered_to(account, port):
+    """Whether a request of an account is answered, whatever with."""
+    if child := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    answer = b""
+    with contextlib.suppress(OSError):
+        os.setuid(account)
+        with socket.create_connection(("127.0.0.1", port), 5.0) as connection:
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            answer = connection.recv(1)
+    os._exit(not answer)
+
+
 @pytest.mark.slow
 def test_an_experiment_trains_the_run_in_packs_and_leaves_nothing_behind(begin, workdir, here):
     process = begin()
@@ -122,6 +135,9 @@ def test_an_experiment_trains_the_run_in_packs_and_leaves_nothing_behind(begin, 
         if address.family == socket.AF_INET and not address.address.startswith("127.")
     }
     assert not any(reached(address, port) for address in own)
+    if os.geteuid() == 0:
+        assert answered_to(0, port)
+        assert not answered_to(65534, port)  # nobody's
     output, _ = process.communicate(timeout=200)
     assert process.returncode == 0, output
     assert "5 trainings, 0 done; in packs of 2 to NNI, 2 at a time" in output
@@ -132,8 +148,8 @@ def test_an_experiment_trains_the_run_in_packs_and_leaves_nothing_behind(begin, 
     assert not belonging(workdir)
     assert not reached("127.0.0.1", port)
     assert not (workdir / "home" / "nni-experiments").exists()
-    assert not (workdir / "runs/packs/nni/.cache/nas_skeleton").exists()  # trials are at home
-    trials = "runs/packs/nni/[!_]*/environments/*/trials/*"
+    assert not list(workdir.glob("runs/packs/nni/*/.cache/nas_skeleton"))  # trials are at home
+    trials = "runs/packs/nni/*/[!_]*/environments/*/trials/*"
     assert len(list(workdir.glob(trials))) == 3  # packs of 2, 2 and 1
 
     # It is the run of the search with the same plan, and neither trains again.
