@@ -120,3 +120,11 @@ def test_a_signal_ends_it_with_75(run, workdir):
     assert done.returncode == 75, done.stderr
     assert "nothing is kept of a verification; run the same command again" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_was_filled_in_is_filled_in_again(here, workdir):
+    search = ("search", "--space", "tiny", "--dataset", "synthetic", "--archs", "10,6111")
+    assert here(*search, "--run", "mine").returncode == 0
+    done = here("runs", "verify", "mine", "--sample", "2")
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 identical, bit for bit" in done.stdout

@@ -9,7 +9,7 @@ from nas_skeleton.cores import usable_cores
 from nas_skeleton.errors import InputError
 from nas_skeleton.scheduling.worker import Train
 from nas_skeleton.spaces.recipe import TrainingRecipe
-from nas_skeleton.training.engines import SIDE_BY_SIDE, EngineName
+from nas_skeleton.training.engines import ENGINES, SIDE_BY_SIDE, EngineName
 
 Device = Literal["auto", "cpu", "cuda"]
 ExecutorName = Literal["local", "ray"]
@@ -85,6 +85,8 @@ def choose_engine(
     Raises:
         InputError: the engine cannot run on this device, or knows no reference models.
     """
+    if engine not in ("auto", *ENGINES):
+        raise InputError(f"unknown engine {engine!r}: there are auto, {', '.join(ENGINES)}")
     if engine in ("native", "packed") and not cells:
         raise InputError(f"--engine {engine} trains cells, no reference models: use --engine auto")
     if device == "cuda" and engine == "native":

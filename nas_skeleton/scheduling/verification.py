@@ -18,6 +18,7 @@ from nas_skeleton.scheduling.plan import in_groups, job_of
 from nas_skeleton.scheduling.worker import open_workplace
 from nas_skeleton.skeletons.store import Dataset
 from nas_skeleton.spaces import SearchSpace, Space
+from nas_skeleton.training.result import ANALYTIC, Measured
 
 
 def means_of(
@@ -68,6 +69,9 @@ def repetitions(
 
     groups: dict[Means, dict[str, Mapping[Any, Any]]] = {}
     for row in rows.to_dict("records"):
+        if row["engine"] == ANALYTIC:
+            yield compared(row, _filled(row, run, space, dataset))
+            continue
         means = means_of(row, space, device, engine)
         groups.setdefault(means, {})[row["key"]] = row
     for means, own in groups.items():
@@ -84,3 +88,16 @@ def repetitions(
                     "stopped by a signal: nothing is kept of a verification; run the same command "
                     "again, or ask for a smaller --sample"
                 ) from None
+
+
+def _filled(row: Mapping[Any, Any], run: Run, space: SearchSpace, dataset: Dataset) -> Measured:
+    """What a row comes to that was filled in without training."""
+    from nas_skeleton.training.candidates import Problem
+    from nas_skeleton.training.constant import constant_result
+
+    place = open_workplace(run, space, dataset, "cpu")
+    problem = Problem(space.card, space.card.recipe(run.arguments.recipe), place.task)
+    job = job_of(run.arguments, row["arch_index"], row["seed"])
+    result = constant_result(job, space.architecture(job.arch_index), problem)
+    assert isinstance(result, Measured)  # the job is a whole one
+    return result

@@ -16,9 +16,9 @@ from nas_skeleton.training.candidates import Problem
 from nas_skeleton.training.job import Job
 from nas_skeleton.training.latency import latency
 from nas_skeleton.training.loop import learning_rate, measure
-from nas_skeleton.training.result import EpochRecord, Measured, Paused
-
-ENGINE = "analytic"
+from nas_skeleton.training.result import ANALYTIC, EpochRecord, Measured, Paused
+from nas_skeleton.training.threads import one_thread
+from nas_skeleton.training.train import device_name
 
 
 def constant_result(
@@ -56,7 +56,7 @@ def constant_result(
         if epoch <= last
     ]
     if last < recipe.epochs:
-        return Paused(curve, 0.0, ENGINE, "", ENGINE, recipe.precision)
+        return Paused(curve, 0.0, ANALYTIC, "", device_name(task.device), recipe.precision)
     held_out = {split: len(labels[split]) for split in ("valid", "test") if split in labels}
     log_frequencies = np.log(np.maximum(frequencies.numpy(), np.finfo(np.float16).tiny))
     return Measured(
@@ -65,11 +65,11 @@ def constant_result(
             split: np.full(clips, int(order[0]), np.int16) for split, clips in held_out.items()
         },
         train_time_s=0.0,
-        latency_s=latency(problem, arch),
+        latency_s=_latency(problem, arch),
         peak_memory_bytes=0,
-        engine=ENGINE,
+        engine=ANALYTIC,
         fallback="",
-        device=task.device.type,
+        device=device_name(task.device),
         precision=recipe.precision,
         scores={
             split: np.tile(log_frequencies.astype(np.float16), (clips, 1))
@@ -77,3 +77,8 @@ def constant_result(
         },
         evaluate_every=recipe.evaluate_every,
     )
+
+
+def _latency(problem: Problem, arch: Architecture) -> float:
+    with one_thread():  # as that of networks that are trained
+        return latency(problem, arch)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SPLITS = ("train", "valid", "test")
+ANALYTIC = "analytic"  # the engine of results that needed no training (`training.constant`)
 
 
 @dataclass(frozen=True)
