@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--top",
-    type=click.IntRange(2),
+    type=click.IntRange(2, 1000),  # of 20,000 resamples the least p times 1000 is below 5 %
     default=100,
     show_default=True,
     help="Cells to tell from the best: the best on validation.",

@@ -44,8 +44,8 @@ class Simulation:
 
     Test accuracies are not there to be seen; look them up with `Benchmark.query` when the search is
     over. A training begins anew with every call, and is paid for again. That of E epochs costs the
-    share E of all epochs of what the whole one took. What a diverged one took is not stored: it is
-    free.
+    share E of all epochs of what the whole one took. What a diverged one took is not stored, and
+    a cell that ignores its input is not trained (engine "analytic"): both are free.
     """
 
     def __init__(self, benchmark: Benchmark, table: PublishedTable, seed: int) -> None:
