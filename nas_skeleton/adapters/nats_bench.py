@@ -15,7 +15,8 @@ silent defaults are kept (Dong et al., TPAMI 2021; names and meanings as in its 
 Accuracies are in percent, parameters and FLOPs (multiply-accumulates) in millions, latency and
 times in seconds, as there. What is not stored: losses on validation and test clips are NaN, and
 evaluations take no time of their own, since they are part of that of the training. A training that
-diverged has accuracy 0 and took no time, nor did cells that ignore their input. Weights are not published.
+diverged has accuracy 0 and took no time, nor did cells that ignore their input. Weights are not
+published.
 """
 
 from __future__ import annotations
