@@ -27,8 +27,12 @@ def listed_archs(space: SearchSpace, text: str) -> list[int]:
             raise click.UsageError(f"--archs {text}: {error}") from None
     else:
         parts = [part.strip() for part in text.split(",")]
-    strange = next((part for part in parts if not (part.isascii() and part.isdecimal())), None)
-    if strange is not None or not parts:
-        where = f"{text[1:]}, {strange!r}: give" if text.startswith("@") else f"{text!r}: give"
-        raise click.UsageError(f"--archs {where} indices: 6111,1462, or @FILE with one a line")
+    strange = [part for part in parts if not (part.isascii() and part.isdecimal())]
+    if strange or not parts:
+        where = repr(text)
+        if text.startswith("@"):
+            where = f"{text}, {strange[0]!r}" if strange else f"{text}, which is empty"
+        raise click.UsageError(
+            f"--archs {where}: give indices: 6111,1462, or @FILE with one a line"
+        )
     return sorted({space.check_index(int(part)) for part in parts})

@@ -137,6 +137,10 @@ def main(
         if jobs:
             _train(campaign, jobs, signals, pack=pack, port=port, web_ui=web_ui)
     click.echo(f"\n{format_leaderboard(campaign.leaderboard(), top)}\n")
+    click.echo(
+        f"All results: python -m nas_skeleton.runs show {campaign.run.name}; as files: "
+        f"python -m nas_skeleton.runs collect {campaign.run.name}"
+    )
     if left := campaign.remaining():
         click.echo(
             f"{len(left)} trainings failed or were left undone: `python -m nas_skeleton.runs show "
@@ -184,6 +188,7 @@ def _train(
     )
     settled, done = Settled(run), 0
     with closing(Progress("trainings", len(jobs), float(len(jobs)))) as progress, experiment:
+        progress.say("NNI is started; its first trainings begin within some 15 seconds")
         if web_ui or not CONNECTIONS.exists():
             progress.say(_warning(experiment))
 

@@ -238,6 +238,7 @@ def main(
 
         search_space = load_any_space(space, modality)
         search_space.card.recipe(recipe)
+        listed = None if archs is None else listed_archs(search_space, archs)
         if executor == "slurm":  # the nodes choose; this machine may have no GPU, for example
             chosen: Literal["cpu", "cuda"] = "cpu" if device == "cpu" else "cuda"
             means = Means(1, chosen, "fast", 1, checkpoint_every)
@@ -258,9 +259,9 @@ def main(
             protocol=protocol,
             strategy=strategy,
             seeds=training_seeds,
-            trials=trials or (None if strategy == "exhaustive" or archs else DEFAULT_TRIALS),
+            trials=trials or (None if strategy == "exhaustive" or listed else DEFAULT_TRIALS),
             one_per_class=one_per_class,
-            archs=listed_archs(search_space, archs) if archs else None,
+            archs=listed,
             name=run_name,
             shard=None if executor == "slurm" or learns(strategy) else _own_shard(shard),
             parallel=parallel,

@@ -53,6 +53,7 @@ def test_a_long_list_has_a_short_name(here):
     archs = ",".join(map(str, range(200)))
     done = here(*ARGUMENTS, "--archs", archs, "--dry-run")
     assert "tiny_synthetic_thesis_tiny_list-of-200-" in done.stdout
+    assert here(*ARGUMENTS, "--archs", "", "--dry-run").returncode == 2  # an unset variable
     other = here(*ARGUMENTS, "--archs", archs + ",200", "--dry-run")
     assert "list-of-201-" in other.stdout
 

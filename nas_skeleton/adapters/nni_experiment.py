@@ -128,9 +128,13 @@ class PackExperiment:
         self._folder.mkdir(parents=True, exist_ok=True)
         try:
             with self._surroundings():
+                import_nni()
+                from nni.experiment import RunMode  # makes a folder in the home it finds
+
                 self._experiment = self._configured()
                 self._experiment.url_prefix = self._prefix
-                self._experiment.start(self.port)
+                # "Detach": its words go to log files. To stop it is this object's business anyway.
+                self._experiment.start(self.port, run_mode=RunMode.Detach)
             self._prove_loopback()
         except (RuntimeError, OSError, psutil.Error) as error:
             self._stop()
@@ -178,7 +182,6 @@ class PackExperiment:
             return "UNKNOWN" if self._experiment._proc.poll() is None else ""
 
     def _configured(self) -> Any:
-        import_nni()
         from nni.experiment import Experiment
         from nni.experiment.config import CustomAlgorithmConfig
 

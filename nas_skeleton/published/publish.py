@@ -144,7 +144,7 @@ def _write(
     watch: Watch,
 ) -> Manifest:
     data, asked = runs[0].data, runs[0].arguments
-    advance = watch(-(-len(rows) // BATCH) + 1)
+    advance = watch(sum(-(-len(own) // BATCH) for _, own in rows.groupby(_RUN)) + 1)
     curves, predictions = _details(runs, rows, advance)
     table = with_copies(rows[list(schema.COLUMNS)], space, data)
     table = table.assign(host=table["host"].map(_hashed))

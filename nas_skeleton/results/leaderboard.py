@@ -13,6 +13,7 @@ import pandas as pd
 from nas_skeleton.results import schema
 from nas_skeleton.results.reliability import Reliability, reliability
 from nas_skeleton.results.run import Run
+from nas_skeleton.training.result import ANALYTIC
 
 FURTHER = {  # columns of the table that are shown and do not rank
     f"{split}_{metric}": f"final_{split}_{metric}"
@@ -200,7 +201,7 @@ def _footnotes(board: Leaderboard) -> list[str]:
             f"training, {found.architectures} architectures x {found.seeds} seeds, with its 95 % "
             f"interval): {shares}."
         )
-    if len(board.engines) > 1:
+    if len(board.engines.keys() - {ANALYTIC}) > 1:
         counts = ", ".join(f"{engine} {count}" for engine, count in board.engines.items())
         notes.append(
             f"Several engines trained these ({counts}): their rounding differs, which acts like "
