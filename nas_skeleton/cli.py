@@ -39,6 +39,10 @@ protocol_option = click.option(
     "--protocol", help="Protocol in the data set's card.  [default: its default_protocol]"
 )
 
+seed_option = click.option(
+    "--seed", type=click.IntRange(0, LARGEST_SEED), help="One seed; short for --seeds SEED."
+)
+
 run_option = click.option(
     "--run", "run_name", help="Name under runs/.  [default: named after the arguments]"
 )

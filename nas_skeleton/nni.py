@@ -28,7 +28,7 @@ DEFAULT_PACK = 8
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @cli.space_option
 @cli.dataset_option
-@click.option("--seed", type=click.IntRange(0), help="One seed; short for --seeds SEED.")
+@cli.seed_option
 @click.option("--seeds", help="Training seeds, such as 777,888,999.  [default: 777]")
 @click.option(
     "--strategy",

@@ -32,9 +32,7 @@ OF_REPLAYS = {"table", "strategy", "trials", "seed", "seeds", "parallel", "top"}
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @cli.space_option
 @cli.dataset_option
-@click.option(
-    "--seed", type=click.IntRange(0, cli.LARGEST_SEED), help="One seed; short for --seeds SEED."
-)
+@cli.seed_option
 @click.option(
     "--seeds",
     help="Training seeds, such as 777,888,999; each architecture is trained with each. The first "
