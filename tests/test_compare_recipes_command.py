@@ -29,7 +29,7 @@ def test_recipes_are_printed_and_written_the_cheapest_reliability_first(here, ru
     assert said.index("\nsteady ") < said.index("\nmoody ")
     for part in ("ICC valid", "seed-seed test", "Against other", "after Holm's correction"):
         assert part in said
-    assert "Of joined folds: a clip that one fold chooses with is tested in another" in said
+    assert "a clip that one fold chooses with is tested in another" in said
     assert "fold-*:" in done.stderr
     assert "2 folds" in done.stderr
     assert "whose output does not depend on the input" in done.stderr
