@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,21 +69,21 @@ def recipes(
     Runs should have the same cells, each trained with at least two seeds: only cells that all of
     them have with all their seeds are looked at. A RUN with * in it, such as 'nb201_*_loso-*_777'
     in quotes, stands for all runs that match, as folds of a cross-validation: then one result is
-    the accuracy over the clips of all folds, and takes the seconds of all of them.
+    the accuracy over the clips of all folds, and takes the seconds of all of them. A path, such as
+    runs/published/NAME, is that of a published table.
 
     The first are the recipes that take the fewest seconds per cell for the wanted reliability.
     """
     import pandas as pd
 
-    from nas_skeleton.analysis.observations import observe
     from nas_skeleton.analysis.recipe_figures import save_reliabilities
     from nas_skeleton.analysis.recipes import compare_recipes
     from nas_skeleton.progress import Progress
 
     if len(set(runs)) < len(runs):
         raise click.UsageError("RUN...: one of them is given twice")
-    observed = [observe(name, unconnected=unconnected) for name in runs]
-    other = observe(against, unconnected=unconnected) if against else None
+    observed = [_observed(name, unconnected=unconnected) for name in runs]
+    other = _observed(against, unconnected=unconnected) if against else None
     for one in [*observed, other] if other else observed:
         click.echo(_what_is_there(one), err=True)
     with closing(Progress("recipes", len(runs))) as progress:
@@ -109,6 +110,19 @@ def recipes(
         + ", in place of older ones" * replaced
     )
     return cli.COMPLETE
+
+
+def _observed(name: str, *, unconnected: bool) -> Observations:
+    """Of a run, of folds, or of a published table where the name is a path."""
+    if os.sep in name:
+        from nas_skeleton.published.files import find_published
+        from nas_skeleton.published.noise import observations_of
+        from nas_skeleton.published.table import PublishedTable
+
+        return observations_of(PublishedTable(find_published(name)), unconnected=unconnected)
+    from nas_skeleton.analysis.observations import observe
+
+    return observe(name, unconnected=unconnected)
 
 
 def _what_is_there(one: Observations) -> str:

@@ -30,7 +30,15 @@ if TYPE_CHECKING:
     metavar="TEXT",
     help="What the trainings ran on, in words, for the datasheet.",
 )
-def publish(runs: tuple[str, ...], name: str, folder: Path, hardware: str) -> None:
+@click.option(
+    "--sample",
+    metavar="RUN",
+    help="The one of RUN... whose architectures `runs sample RUN --size N` drew, where not "
+    "all have all seeds: the noise in the datasheet is that of these.",
+)
+def publish(
+    runs: tuple[str, ...], name: str, folder: Path, hardware: str, sample: str | None
+) -> None:
     """Make an open table of all that is finished in RUN..., with checksums and a datasheet.
 
     The runs are merged: same space, data set, protocol and recipe; other architectures or seeds.
@@ -41,6 +49,8 @@ def publish(runs: tuple[str, ...], name: str, folder: Path, hardware: str) -> No
     from nas_skeleton.published.publish import publish as make
     from nas_skeleton.results.run import open_run
 
+    if sample is not None and sample not in runs:
+        raise click.UsageError(f"--sample {sample}: is none of the runs that are published")
     with ExitStack() as stack:
 
         def watch(steps: int) -> Callable[[], None]:
@@ -49,7 +59,8 @@ def publish(runs: tuple[str, ...], name: str, folder: Path, hardware: str) -> No
             return progress.advance
 
         opened = [open_run(run) for run in dict.fromkeys(runs)]
-        made = make(opened, name, folder, hardware=hardware, watch=watch)
+        sampled = next((run for run in opened if run.name == sample), None)
+        made = make(opened, name, folder, hardware=hardware, sample=sampled, watch=watch)
     for file, described in made.files.items():
         click.echo(f"{described.bytes / 1e6:8.2f} MB  {folder / name / file}")
     click.echo(_published_line(made), err=True)

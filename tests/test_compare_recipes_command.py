@@ -83,3 +83,19 @@ def test_a_mistake_is_one_line(here, runs, given, said):
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_published_table_is_compared_like_a_run(here, workdir):
+    of_what = ("--space", "tiny", "--dataset", "synthetic", "--trials", "6", "--seeds", "1,2")
+    searched = here("search", *of_what)
+    assert searched.returncode == 0, searched.stderr
+    (run,) = [path.parent.name for path in (workdir / "runs").glob("*/run.json")]
+    here("runs", "publish", run, "--name", "mine")
+    of_run = json.loads(here("compare", "recipes", run, "--json").stdout)
+    done = here("compare", "recipes", "runs/published/mine", "--json")
+    assert done.returncode == 0, done.stderr
+    (found,), (wanted,) = json.loads(done.stdout)["recipes"], of_run["recipes"]
+    assert found | {"run": run} == wanted
+    nothing = here("compare", "recipes", "runs/published/yours")
+    assert nothing.returncode == 2
+    assert "no published table" in nothing.stderr

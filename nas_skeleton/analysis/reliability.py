@@ -217,6 +217,28 @@ def order_on_valid(observations: Observations, seeds: Collection[int]) -> NDArra
     return np.lexsort((observations.archs, observations.macs, -means))
 
 
+def spread_within_classes(values: Floats, classes: NDArray[np.str_]) -> ClassSpread | None:
+    """Members of a class are compared with one another at the same seed.
+
+    Args:
+        values: `(cells, seeds)` of accuracies.
+        classes: `(cells,)` functional keys.
+
+    Returns:
+        None where no class has two members.
+    """
+    squares, freedom, several, members = 0.0, 0, 0, 0
+    order = np.argsort(classes, kind="stable")
+    ends = np.flatnonzero(classes[order][1:] != classes[order][:-1]) + 1
+    for own in np.split(values[order], ends):
+        if len(own) > 1:
+            squares += float(((own - own.mean(axis=0)) ** 2).sum())
+            freedom += (len(own) - 1) * own.shape[1]
+            several += 1
+            members += len(own)
+    return ClassSpread(math.sqrt(squares / freedom), several, members) if freedom else None
+
+
 def _signal(observations: Observations, split: str, wanted: float) -> Signal:
     values = observations.accuracy[split]
     clips, several = observations.hits[split].shape[2], values.shape[1] > 1
@@ -230,7 +252,7 @@ def _signal(observations: Observations, split: str, wanted: float) -> Signal:
         between_seeds=_estimate(values, between_columns) if several else None,
         seed_sd=math.sqrt(variance_over_seeds(values)) if several else None,
         clip_error=float(np.mean([wilson_error(share, clips) for share in values.mean(axis=1)])),
-        within_class=_within_classes(values, observations.classes),
+        within_class=spread_within_classes(values, observations.classes),
     )
 
 
@@ -244,19 +266,6 @@ def _needed(found: Reliability, wanted: float) -> Estimate:
 def _same_training(table: Floats, seeds: int) -> float:
     """Mean tau of columns `seeds` apart."""
     return float(np.mean([kendall(table[:, s], table[:, seeds + s]) for s in range(seeds)]))
-
-
-def _within_classes(values: Floats, classes: NDArray[np.str_]) -> ClassSpread | None:
-    """Pooled over classes and seeds: members are compared with one another at the same seed."""
-    squares, freedom, several, members = 0.0, 0, 0, 0
-    for key in np.unique(classes):
-        own = values[classes == key]
-        if len(own) > 1:
-            squares += float(((own - own.mean(axis=0)) ** 2).sum())
-            freedom += (len(own) - 1) * own.shape[1]
-            several += 1
-            members += len(own)
-    return ClassSpread(math.sqrt(squares / freedom), several, members) if freedom else None
 
 
 def _estimate(table: Floats, statistic: Statistic) -> Estimate:

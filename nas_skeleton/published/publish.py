@@ -44,6 +44,7 @@ def publish(
     folder: Path,
     *,
     hardware: str = "",
+    sample: Run | None = None,
     watch: Watch = lambda _: lambda: None,
 ) -> Manifest:
     """Make the folder `folder`/`name` of everything finished in `runs`.
@@ -58,6 +59,7 @@ def publish(
         name: of the table.
         folder: where published tables lie.
         hardware: what the trainings ran on, in words.
+        sample: the one of `runs` whose architectures were drawn in proportion from all.
         watch: tells how far it is.
 
     Raises:
@@ -74,7 +76,8 @@ def publish(
     temporary = folder / f".{name}.{os.getpid()}.tmp"
     temporary.mkdir(parents=True)
     try:
-        manifest = _write(runs, merged, space, temporary, name, hardware, watch)
+        sampled = sorted(set(sample.rows(["arch_index"])["arch_index"].tolist())) if sample else []
+        manifest = _write(runs, merged, space, temporary, name, hardware, sampled, watch)
         _check(temporary, target)
         _put_in_place(temporary, target)
     finally:
@@ -141,6 +144,7 @@ def _write(
     folder: Path,
     name: str,
     hardware: str,
+    sampled: list[int],
     watch: Watch,
 ) -> Manifest:
     data, asked = runs[0].data, runs[0].arguments
@@ -175,6 +179,7 @@ def _write(
         joints=data.joints,
         clips={split: len(clips.ids) for split, clips in data.splits.items()},
         seeds=sorted(rows["seed"].unique().tolist()),
+        sample=sampled,
         epochs=pc.unique(curves["epoch"]).sort().to_pylist(),
         architectures=int(table["arch_index"].nunique()),
         trained=int((table["status"] == schema.DONE).sum()),
@@ -184,6 +189,7 @@ def _write(
         hardware_note=hardware,
         files={file: files.describe_file(folder / file) for file in files.DATA},
     )
+    files.write_manifest(folder, manifest)  # so that the table can be read
     write_datasheet(folder, manifest, table)
     manifest.files[files.DATASHEET] = files.describe_file(folder / files.DATASHEET)
     write_croissant(folder, manifest)  # describes the others

@@ -209,6 +209,12 @@ class PublishedTable:
         rows[self._has_status(schema.DONE)] = np.arange(self.manifest.trained)
         return np.where(self._rows == _MISSING, _MISSING, rows[self._trained_row][self._rows])
 
+    @cached_property
+    def copied(self) -> NDArray[np.bool_]:
+        """`(architectures, seeds)` whether a row is taken over from another architecture."""
+        own: NDArray[np.bool_] = (self._rows != _MISSING) & (self._source[self._rows] != _MISSING)
+        return own
+
     def predicted(self, arch: int, seed: int, split: str) -> NDArray[np.signedinteger[Any]]:
         """`(clips,)` the classes one training predicted after the last epoch.
 
