@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("recipes"),
     show_default=True,
-    help="Folder for the table (CSV) and the figure (PNG).",
+    help="Folder for the tables (CSV) and the figure (PNG).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def recipes(
@@ -92,6 +92,8 @@ def recipes(
     replaced = (output / "recipes.csv").exists()
     output.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(facts).to_csv(output / "recipes.csv", index=False)
+    trainings = pd.concat([row.observed.trainings().assign(recipe=row.label) for row in rows])
+    trainings.to_csv(output / "trainings.csv", index=False)
     save_reliabilities({row.label: row.worth for row in rows}, wanted, output / "recipes.png")
     if as_json:
         cli.print_json(
@@ -106,7 +108,7 @@ def recipes(
     for line in _said(rows, wanted, other, unconnected=unconnected):
         click.echo(line)
     click.echo(
-        f"All numbers, with 95 % intervals over cells, and a figure: {output}/"
+        f"All numbers, with 95 % intervals over cells, all trainings, and a figure: {output}/"
         + ", in place of older ones" * replaced
     )
     return cli.COMPLETE

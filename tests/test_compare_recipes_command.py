@@ -36,6 +36,11 @@ def test_recipes_are_printed_and_written_the_cheapest_reliability_first(here, ru
     assert (workdir / "recipes" / "recipes.png").stat().st_size > 5000
     with (workdir / "recipes" / "recipes.csv").open() as file:
         rows = {row["recipe"]: row for row in csv.DictReader(file)}
+    with (workdir / "recipes" / "trainings.csv").open() as file:
+        of_steady = [row for row in csv.DictReader(file) if row["recipe"] == "steady"]
+    assert len(of_steady) == 2 * int(rows["steady"]["cells"])
+    mean = sum(float(row["test_top1"]) for row in of_steady) / len(of_steady)
+    assert float(rows["steady"]["test_mean"]) == pytest.approx(mean)
     assert rows["folded"]["folds"] == "2"
     assert rows["folded"]["test_clips"] == "100"
     steady = rows["steady"]

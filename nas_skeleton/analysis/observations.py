@@ -76,6 +76,15 @@ class Observations:
         """By split `(A, S)` shares of clips; a split without clips is absent."""
         return {split: hits.mean(axis=2) for split, hits in self.hits.items() if hits.shape[2]}
 
+    def trainings(self) -> pd.DataFrame:
+        """One row per cell and seed: run, arch_index, seed, {valid,test}_top1, seconds, macs."""
+        archs, seeds = np.repeat(self.archs, len(self.seeds)), np.tile(self.seeds, len(self))
+        return pd.DataFrame(
+            {"run": self.name, "arch_index": archs, "seed": seeds}
+            | {f"{split}_top1": shares.ravel() for split, shares in self.accuracy.items()}
+            | {"seconds": self.seconds.ravel(), "macs": np.repeat(self.macs, len(self.seeds))}
+        )
+
     def of_cells(self, archs: Collection[int]) -> Observations:
         """The same of those cells that are among `archs`."""
         kept = np.isin(self.archs, list(archs))
