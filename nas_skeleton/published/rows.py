@@ -32,6 +32,23 @@ class Unspecified(InputError, ValueError):
 class BaseRow:
     """What is known of an architecture, of one training or over several.
 
+    The columns of files, and so of `Benchmark.to_pandas` and `Benchmark.array`, bear these names,
+    but where a file has more than one of a kind:
+
+    ======================================  ==============================================
+    attribute                               column of `to_pandas("trainings")`
+    ======================================  ==============================================
+    ``train_top1`` ... ``test_mean_class``  ``final_train_top1`` ..., after the last epoch;
+                                            ``best_train_top1`` ... with `epoch="best"`
+    ``epoch``                               ``epochs``; ``best_epoch`` with `epoch="best"`
+    ``table``                               none: the name of the folder
+    any other                               the same; ``train_time_s`` is until the last epoch
+    ======================================  ==============================================
+
+    With another `epoch`, attributes are columns of `to_pandas("epochs")`, which has accuracies
+    only. `to_pandas("architectures")` has the accuracies, time and latency of an `AggregateRow`
+    over all seeds under its names, and in `seeds`, `copied` and `diverged` how many there are.
+
     Attributes:
         table: name of the published table.
         arch_index: of the architecture, as in NAS-Bench-201.
