@@ -85,13 +85,18 @@ def find_best(
         )
         raise NotInTable(f"no architecture of table {table.name!r} is within the limits: {least}")
     macs = _over(table, "macs", which)
-    best = among[np.lexsort((among, macs[among], -valid[among]))[0]]
     return Best(
-        table.answer(int(best), which, epoch),
+        table.answer(leader(valid, macs, within), which, epoch),
         competed=len(among),
         lacking_seeds=_lacking(table, complete),
         over_limits=int(complete.sum()) - len(among),
     )
+
+
+def leader(values: Floats, macs: Floats, within: NDArray[np.bool_]) -> int:
+    """The index with the highest value `within`; of equals that with fewer MACs, then the lower."""
+    among = np.flatnonzero(within)
+    return int(among[np.lexsort((among, macs[among], -values[among]))[0]])
 
 
 def find_front(table: PublishedTable, which: Which, epoch: Epoch, cost: Cost) -> Front:
