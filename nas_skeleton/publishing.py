@@ -30,17 +30,41 @@ if TYPE_CHECKING:
     metavar="TEXT",
     help="What the trainings ran on, in words, for the datasheet.",
 )
-def publish(runs: tuple[str, ...], name: str, folder: Path, hardware: str) -> None:
+@click.option(
+    "--author", default="", metavar="TEXT", help="Who made the table, a person or a group."
+)
+@click.option(
+    "--licence",
+    default="",
+    metavar="TEXT",
+    help="Terms of the table: an SPDX name such as CC-BY-4.0, or an address.",
+)
+@click.option(
+    "--contact", default="", metavar="TEXT", help="Where errors are reported: mail or web address."
+)
+def publish(
+    runs: tuple[str, ...],
+    name: str,
+    folder: Path,
+    hardware: str,
+    author: str,
+    licence: str,
+    contact: str,
+) -> None:
     """Make an open table of all that is finished in RUN..., with checksums and a datasheet.
 
     The runs are merged: same space, data set, protocol and recipe; other architectures or seeds.
+    The datasheet says what --author, --licence and --contact say, or that it is not stated.
     Running it again replaces the table by one with what is finished by then. Python reads it with
     nas_skeleton.Benchmark.load(NAME).
     """
     from nas_skeleton.progress import Progress
+    from nas_skeleton.published.datasheet import size
     from nas_skeleton.published.publish import publish as make
+    from nas_skeleton.published.publisher import Publisher
     from nas_skeleton.results.run import open_run
 
+    publisher = Publisher(author=author, contact=contact, licence=licence)
     with ExitStack() as stack:
 
         def watch(steps: int) -> Callable[[], None]:
@@ -49,10 +73,13 @@ def publish(runs: tuple[str, ...], name: str, folder: Path, hardware: str) -> No
             return progress.advance
 
         opened = [open_run(run) for run in dict.fromkeys(runs)]
-        made = make(opened, name, folder, hardware=hardware, watch=watch)
+        made = make(opened, name, folder, hardware=hardware, publisher=publisher, watch=watch)
     for file, described in made.files.items():
-        click.echo(f"{described.bytes / 1e6:8.2f} MB  {folder / name / file}")
+        click.echo(f"{size(described.bytes):>9}  {folder / name / file}")
     click.echo(_published_line(made), err=True)
+    if publisher.unsaid:
+        options = ", ".join(f"--{name}" for name in publisher.unsaid)
+        click.echo(f"Without {options} the datasheet says that it is not stated.", err=True)
 
 
 @click.command()
