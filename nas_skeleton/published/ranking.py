@@ -30,12 +30,14 @@ class Best:
     Attributes:
         row: of the best one, as `Benchmark.query` answers.
         competed: how many were compared.
+        functions: how many different functions these are; copies of a training are no further one.
         lacking_seeds: how many were not, for a seed that was asked for is missing or diverged.
         over_limits: how many more were not, for they are over a limit, or not measured.
     """
 
     row: Row | AggregateRow
     competed: int
+    functions: int
     lacking_seeds: int
     over_limits: int
 
@@ -47,12 +49,14 @@ class Front:
     Attributes:
         rows: of those on the front, by rising cost.
         competed: how many were compared.
+        functions: how many different functions these are; copies of a training are no further one.
         lacking_seeds: how many were not, for a seed that was asked for is missing or diverged.
         unmeasured: how many more were not, for their cost was not measured.
     """
 
     rows: tuple[Row | AggregateRow, ...]
     competed: int
+    functions: int
     lacking_seeds: int
     unmeasured: int
 
@@ -88,6 +92,7 @@ def find_best(
     return Best(
         table.answer(leader(valid, macs, within), which, epoch),
         competed=len(among),
+        functions=table.functions(among),
         lacking_seeds=_lacking(table, complete),
         over_limits=int(complete.sum()) - len(among),
     )
@@ -119,6 +124,7 @@ def find_front(table: PublishedTable, which: Which, epoch: Epoch, cost: Cost) ->
     return Front(
         tuple(front),
         competed=len(among),
+        functions=table.functions(among),
         lacking_seeds=_lacking(table, complete),
         unmeasured=int(complete.sum()) - len(among),
     )

@@ -161,6 +161,10 @@ class PublishedTable:
         there: NDArray[np.bool_] = self._rows != _MISSING
         return there
 
+    def functions(self, archs: NDArray[np.signedinteger[Any]]) -> int:
+        """How many different functions these architectures are, which all have a row."""
+        return len(np.unique(self._key[self._rows[archs].max(axis=1)]))
+
     def seeds_of(self, arch: int) -> list[int]:
         """The seeds an architecture has a row for.
 

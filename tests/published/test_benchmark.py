@@ -202,9 +202,13 @@ def test_how_many_competed_and_how_many_lacked_a_seed_is_told(benchmark, rows, w
     assert found.competed == (macs <= 1e7).sum()
     assert found.over_limits == (macs > 1e7).sum()
     assert found.lacking_seeds == len(valid) - len(complete)
+    keys = rows["functional_key"].groupby("arch_index").first()
+    assert found.functions == keys[macs.index[macs <= 1e7]].nunique()
     front = benchmark.pareto("macs", **which)
-    assert (front.competed, front.lacking_seeds, front.unmeasured) == (
+    counts = (front.competed, front.functions, front.lacking_seeds, front.unmeasured)
+    assert counts == (
         len(complete),
+        keys[complete.index].nunique(),
         len(valid) - len(complete),
         0,
     )
