@@ -197,8 +197,8 @@ class NATStopology(TopologySpace):
         if is_random is True:
             is_random = random.choice(self.benchmark.seeds(found, dataset))
         clips = self.benchmark.manifest(dataset).clips
-        counts = ", ".join(f"{split} are {count} clips" for split, count in clips.items() if count)
-        info: dict[str, Any] = {"comment": f"{counts}; all-time is until this epoch, in seconds"}
+        counts = ", ".join(f"{split}: {count} clips" for split, count in clips.items() if count)
+        info: dict[str, Any] = {"comment": f"{counts}; times in seconds, all-time until this epoch"}
         for split in ("train", "valid", "test"):
             if not clips.get(split):
                 continue
@@ -319,15 +319,21 @@ class NATStopology(TopologySpace):
         best = leader(means, macs, within)
         if self.verbose:
             print(
-                f"the best of {within.sum()} architectures: {best} {self.arch(best)} with accuracy "
-                f"{100 * means[best]:.3f}%"
+                f"the best of {within.sum():,} architectures that finished with all seeds: {best} "
+                f"{self.arch(best)} with accuracy {100 * means[best]:.3f}%"
             )
         return best, 100 * float(means[best])
 
-    def get_net_param(self, index: Any, dataset: str, seed: int | None, hp: str = "12") -> NoReturn:
+    def get_net_param(
+        self,
+        index: Any,
+        dataset: str,
+        seed: int | None,  # noqa: ARG002 - there are none of any seed
+        hp: str = "12",
+    ) -> NoReturn:
         """Refused: there are no weights."""
         self._check_hp(hp)
-        refuse_weights(self._index(index), dataset, seed)
+        refuse_weights(self._index(index), dataset)
 
     def get_net_config(self, index: Any, dataset: str) -> dict[str, Any]:
         """What NATS-Bench needs to build the network; `nas_skeleton.build_network` builds ours."""

@@ -18,15 +18,15 @@ MILLION = 1e6
 EVALUATED = {"x-valid": "valid", "ori-test": "test"}  # NATS-Bench's names of sets -> ours
 
 
-def refuse_weights(index: int, dataset: str, seed: int | None) -> NoReturn:
-    """Say that there are no weights of this training.
+def refuse_weights(index: int, dataset: str) -> NoReturn:
+    """Say that there are no weights of this architecture.
 
     Raises:
         InputError: always.
     """
     raise InputError(
-        f"table {dataset!r} holds no weights, of {index} with seed {seed} neither: `python -m "
-        "nas_skeleton.train --arch INDEX --seed SEED` trains a network"
+        f"table {dataset!r} holds no weights: `python -m nas_skeleton.train --arch {index}` trains "
+        "the network"
     )
 
 
@@ -116,7 +116,7 @@ class ResultsCount:
 
     def get_net_param(self) -> NoReturn:
         """Refused: there are no weights."""
-        refuse_weights(self.index, self.dataset, self.seed)
+        refuse_weights(self.index, self.dataset)
 
     def _iepochs(self) -> list[int]:
         return [epoch - 1 for epoch in self.api.benchmark.epochs(self.dataset)]
@@ -211,9 +211,9 @@ class ArchResults:
         """The index in six digits."""
         return f"{self.arch_index:06d}"
 
-    def get_net_param(self, dataset: str, seed: int | None = None) -> NoReturn:
+    def get_net_param(self, dataset: str, seed: int | None = None) -> NoReturn:  # noqa: ARG002
         """Refused: there are no weights."""
-        refuse_weights(self.arch_index, dataset, seed)
+        refuse_weights(self.arch_index, dataset)
 
     def clear_params(self) -> None:
         """Nothing: there are no weights."""

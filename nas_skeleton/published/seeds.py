@@ -66,7 +66,7 @@ def _several(table: str, known: tuple[int, ...], seeds: Iterable[int]) -> tuple[
         )
     for seed in chosen:
         check_seed(table, known, seed)
-    return chosen
+    return tuple(map(int, chosen))
 
 
 def check_seed(table: str, known: Sequence[int], seed: object) -> None:

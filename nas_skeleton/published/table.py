@@ -105,7 +105,7 @@ class PublishedTable:
             *self._described(arch, at, after),
             *costs,
             *accuracies,
-            seed,
+            self.seeds[self._seed_at[seed]],  # a plain number
             self._statuses[self._status.item(at)],
             None if source == _MISSING else source,
         ]

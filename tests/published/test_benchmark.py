@@ -68,6 +68,13 @@ def test_all_notations_mean_the_same(benchmark, arch):
         assert benchmark.query(notation, seed=777) == row
 
 
+def test_seeds_of_any_library_are_plain_numbers_in_rows(benchmark, arch):
+    seed = np.int64(777)
+    assert type(benchmark.query(arch, seed=seed).seed) is int
+    (only,) = benchmark.query(arch, aggregate="mean", seeds=[seed]).seeds
+    assert type(only) is int
+
+
 def test_rows_cannot_be_changed(benchmark, arch):
     with pytest.raises(FrozenInstanceError):
         benchmark.query(arch, seed=777).valid_top1 = 1.0
