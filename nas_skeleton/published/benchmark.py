@@ -25,7 +25,7 @@ from nas_skeleton.published.rows import (
     Unspecified,
     listed,
 )
-from nas_skeleton.published.seeds import check_seed, which_trainings
+from nas_skeleton.published.seeds import which_trainings
 from nas_skeleton.published.simulation import Simulation
 from nas_skeleton.published.table import Clips, Floats, PublishedTable
 from nas_skeleton.spaces import Cell, CellSpace
@@ -125,8 +125,7 @@ class Benchmark:
         there = table.has_row()
         if seed is None:
             return np.flatnonzero(there.any(axis=1))
-        check_seed(table.name, table.seeds, seed)
-        return np.flatnonzero(there[:, table.seeds.index(seed)])
+        return np.flatnonzero(there[:, table.check_seed(seed)])
 
     def epochs(self, dataset: str | None = None) -> tuple[int, ...]:
         """After which epochs trainings were evaluated, 1-based."""
@@ -260,7 +259,7 @@ class Benchmark:
         table = self.table(dataset)
         if seed is None:
             raise Unspecified(f"which training? give seed={'|'.join(map(str, table.seeds))}")
-        check_seed(table.name, table.seeds, seed)
+        table.check_seed(seed)
         return Simulation(self, table, seed)
 
     def search_table(self, dataset: str | None = None) -> SearchTable:

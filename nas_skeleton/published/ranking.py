@@ -161,7 +161,7 @@ def _over(table: PublishedTable, column: str, which: Which) -> Floats:
 def _reduced(values: Floats, table: PublishedTable, which: Which) -> Floats:
     """`(architectures,)` of `(architectures, seeds)`: NaN where one of the seeds has none."""
     seeds = which.seeds or table.seeds
-    chosen = values[:, [table.seeds.index(seed) for seed in seeds]]
+    chosen = values[:, [table.check_seed(seed) for seed in seeds]]
     reduced: Floats = np.median(chosen, axis=1) if which.how == "median" else chosen.mean(axis=1)
     return reduced
 

@@ -261,6 +261,15 @@ class PublishedTable:
         ids, labels = zip(*own, strict=True)
         return Clips(ids, np.array(labels, np.int64), tuple(self.manifest.classes))
 
+    def check_seed(self, seed: int) -> int:
+        """Which column of arrays `seed` has.
+
+        Raises:
+            NotInTable: the table has no such seed.
+        """
+        check_seed(self.name, self.seeds, seed)
+        return self._seed_at[seed]
+
     def measure(self, name: str, epoch: Epoch) -> Floats:
         """`(architectures, seeds)` of one of the accuracies after an epoch."""
         if epoch in ("last", self.manifest.recipe_values["epochs"]):
@@ -279,8 +288,7 @@ class PublishedTable:
         return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
 
     def _row_of(self, arch: int, seed: int) -> int:
-        check_seed(self.name, self.seeds, seed)
-        row = self._rows.item(arch, self._seed_at[seed])
+        row = self._rows.item(arch, self.check_seed(seed))
         if row == _MISSING:
             known = listed(self.seeds_of(arch))
             raise NotInTable(
