@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("recipes"),
     show_default=True,
-    help="Folder for the table (CSV) and the figure (PNG).",
+    help="Folder for the tables (CSV) and the figure (PNG).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def recipes(
@@ -68,28 +69,31 @@ def recipes(
     Runs should have the same cells, each trained with at least two seeds: only cells that all of
     them have with all their seeds are looked at. A RUN with * in it, such as 'nb201_*_loso-*_777'
     in quotes, stands for all runs that match, as folds of a cross-validation: then one result is
-    the accuracy over the clips of all folds, and takes the seconds of all of them.
+    the accuracy over the clips of all folds, and takes the seconds of all of them. A path, such as
+    runs/published/NAME, is that of a published table.
 
     The first are the recipes that take the fewest seconds per cell for the wanted reliability.
     """
     import pandas as pd
 
-    from nas_skeleton.analysis.observations import observe
     from nas_skeleton.analysis.recipe_figures import save_reliabilities
     from nas_skeleton.analysis.recipes import compare_recipes
     from nas_skeleton.progress import Progress
 
     if len(set(runs)) < len(runs):
         raise click.UsageError("RUN...: one of them is given twice")
-    observed = [observe(name, unconnected=unconnected) for name in runs]
-    other = observe(against, unconnected=unconnected) if against else None
+    observed = [_observed(name, unconnected=unconnected) for name in runs]
+    other = _observed(against, unconnected=unconnected) if against else None
     for one in [*observed, other] if other else observed:
         click.echo(_what_is_there(one), err=True)
     with closing(Progress("recipes", len(runs))) as progress:
         rows = compare_recipes(observed, other, wanted=wanted, top=top, advance=progress.advance)
     facts = [row.facts() for row in rows]
+    replaced = (output / "recipes.csv").exists()
     output.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(facts).to_csv(output / "recipes.csv", index=False)
+    trainings = pd.concat([row.observed.trainings().assign(recipe=row.label) for row in rows])
+    trainings.to_csv(output / "trainings.csv", index=False)
     save_reliabilities({row.label: row.worth for row in rows}, wanted, output / "recipes.png")
     if as_json:
         cli.print_json(
@@ -103,8 +107,24 @@ def recipes(
         return cli.COMPLETE
     for line in _said(rows, wanted, other, unconnected=unconnected):
         click.echo(line)
-    click.echo(f"All numbers, with 95 % intervals over cells, and a figure: {output}/")
+    click.echo(
+        f"All numbers, with 95 % intervals over cells, all trainings, and a figure: {output}/"
+        + ", in place of older ones" * replaced
+    )
     return cli.COMPLETE
+
+
+def _observed(name: str, *, unconnected: bool) -> Observations:
+    """Of a run, of folds, or of a published table where the name is a path."""
+    if os.sep in name:
+        from nas_skeleton.published.files import find_published
+        from nas_skeleton.published.noise import observations_of
+        from nas_skeleton.published.table import PublishedTable
+
+        return observations_of(PublishedTable(find_published(name)), unconnected=unconnected)
+    from nas_skeleton.analysis.observations import observe
+
+    return observe(name, unconnected=unconnected)
 
 
 def _what_is_there(one: Observations) -> str:
@@ -128,9 +148,11 @@ def _said(
     rows: list[ComparedRecipe], wanted: float, other: Observations | None, *, unconnected: bool
 ) -> list[str]:
     """Three tables, and how to read them."""
-    first = rows[0]
+    from nas_skeleton.analysis.agreement import FEWEST
+
+    cells = rows[0].worth.cells
     lines = [
-        f"{first.worth.cells} cells that all have"
+        f"{cells} cells that all have"
         + ("" if unconnected else ", all of them connected")
         + f"; seconds are of one worker, per cell; wanted reliability {wanted:g}:",
         "",
@@ -138,9 +160,14 @@ def _said(
         "",
         "ICC: share of the variance of one training's accuracy that belongs to the cell, [95 % "
         "interval over cells]. Seeds: how many a mean of the wanted reliability takes (Spearman-"
-        "Brown), on validation and on test; seconds for the larger number of the two. Best: test "
-        "accuracy of the cell that is best on validation. Each: of one training; seconds by the "
-        "clock, so that other load counts, MACs of its forward passes.",
+        "Brown) [that of the interval of the ICC]; seconds for the larger number of the two. Best: "
+        "test accuracy of the cell that is best on validation. Each: of one training; seconds by "
+        "the clock, so that other load counts, MACs of its forward passes and evaluations.",
+        *(
+            [f"Only {cells} cells: intervals of tau are narrower than they should be."]
+            if cells < FEWEST
+            else []
+        ),
         "",
         _order_table(rows, other),
         "",
@@ -156,9 +183,8 @@ def _said(
     lines += [_noise_table(rows), "", *_noise_notes(rows), ""]
     if any(row.observed.folds > 1 for row in rows):
         lines += [
-            "Of joined folds: a clip that one fold chooses with is tested in another, so that "
-            "validation and test accuracies over all folds are of the same clips, and tau of the "
-            "two is not about new clips.",
+            "Of joined folds: a clip that one fold chooses with is tested in another, so nothing "
+            "is said of validation against test.",
             "",
         ]
     return lines
@@ -175,7 +201,7 @@ def _signal_table(rows: list[ComparedRecipe]) -> str:
     from nas_skeleton.results.leaderboard import short_count
 
     header = ["recipe", "s each", "MACs each", "mean test %", "best", "ICC valid", "ICC test"]
-    header += ["seeds: valid", "test", "s needed", "in whole seeds"]
+    header += ["seeds on valid", "seeds on test", "s needed", "in whole seeds"]
     body = []
     for row in rows:
         worth = row.worth
@@ -189,7 +215,7 @@ def _signal_table(rows: list[ComparedRecipe]) -> str:
                 _points(worth.best_test),
                 _interval(valid.single if valid else None),
                 _interval(test.single if test else None),
-                *(_number(of.trainings if of else None, ".1f") for of in (valid, test)),
+                *(_interval(of.trainings if of else None, ".1f") for of in (valid, test)),
                 _number(row.seconds_needed, ".3g"),
                 _number(row.whole_seconds_needed, ".3g"),
             ]
@@ -198,7 +224,8 @@ def _signal_table(rows: list[ComparedRecipe]) -> str:
 
 
 def _order_table(rows: list[ComparedRecipe], other: Observations | None) -> str:
-    header = ["Kendall's tau-b", "seed-seed valid", "seed-seed test", "valid-test", "of means"]
+    header = ["Kendall's tau-b", "seed-seed valid", "seed-seed test", "valid-test"]
+    header += ["valid-test of means"]
     header += ["against", "cells", "corrected"] * bool(other)
     body = []
     for row in rows:
@@ -220,8 +247,8 @@ def _order_table(rows: list[ComparedRecipe], other: Observations | None) -> str:
 
 
 def _noise_table(rows: list[ComparedRecipe]) -> str:
-    header = ["noise in points", "seeds: valid", "test", "clips: valid", "test", "in a class, test"]
-    header += ["apart from the best: networks", "cells"]
+    header = ["noise in points", "seeds, valid", "seeds, test", "clips, valid", "clips, test"]
+    header += ["in a class, test", "networks apart", "cells apart"]
     body = []
     for row in rows:
         valid, test = _signals(row)
@@ -252,8 +279,9 @@ def _noise_notes(rows: list[ComparedRecipe]) -> list[str]:
         "Apart from the best: of the cells next best on validation, how many have less + more mean "
         "test accuracy than the best on validation, after Holm's correction at 5 %. Networks: "
         "these trained networks, by a permutation test over clips. Cells: the cells, were they "
-        "trained again with other seeds, by a test over clips and seeds. Clips count as "
-        "independent, though few persons perform them: rather fewer are apart.",
+        "trained again with other seeds, by a test over clips and seeds; the first half of the "
+        "seeds chooses, the others are tested. Clips count as independent, though few persons "
+        "perform them: rather fewer are apart.",
     ]
 
 
@@ -273,7 +301,8 @@ def _number(value: float | None, form: str) -> str:
     return "never" if math.isinf(value) else format(value, form)
 
 
-def _interval(found: Estimate | None) -> str:
+def _interval(found: Estimate | None, form: str = ".2f") -> str:
     if found is None or math.isnan(found.value):
         return "n/a"
-    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+    value, low, high = (_number(one, form) for one in (found.value, found.low, found.high))
+    return f"{value} [{low}, {high}]"

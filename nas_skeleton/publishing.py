@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     help="What the trainings ran on, in words, for the datasheet.",
 )
 @click.option(
+    "--sample",
+    metavar="RUN",
+    help="The one of RUN... whose architectures `runs sample RUN --size N` drew, where not "
+    "all have all seeds: the noise in the datasheet is that of these.",
+)
+@click.option(
     "--author", default="", metavar="TEXT", help="Who made the table, a person or a group."
 )
 @click.option(
@@ -47,6 +53,7 @@ def publish(
     name: str,
     folder: Path,
     hardware: str,
+    sample: str | None,
     author: str,
     licence: str,
     contact: str,
@@ -64,6 +71,8 @@ def publish(
     from nas_skeleton.published.publisher import Publisher
     from nas_skeleton.results.run import open_run
 
+    if sample is not None and sample not in runs:
+        raise click.UsageError(f"--sample {sample}: is none of the runs that are published")
     publisher = Publisher(author=author, contact=contact, licence=licence)
     with ExitStack() as stack:
 
@@ -73,7 +82,16 @@ def publish(
             return progress.advance
 
         opened = [open_run(run) for run in dict.fromkeys(runs)]
-        made = make(opened, name, folder, hardware=hardware, publisher=publisher, watch=watch)
+        sampled = next((run for run in opened if run.name == sample), None)
+        made = make(
+            opened,
+            name,
+            folder,
+            hardware=hardware,
+            publisher=publisher,
+            sample=sampled,
+            watch=watch,
+        )
     for file, described in made.files.items():
         click.echo(f"{size(described.bytes):>9}  {folder / name / file}")
     click.echo(_published_line(made), err=True)

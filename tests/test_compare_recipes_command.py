@@ -29,13 +29,18 @@ def test_recipes_are_printed_and_written_the_cheapest_reliability_first(here, ru
     assert said.index("\nsteady ") < said.index("\nmoody ")
     for part in ("ICC valid", "seed-seed test", "Against other", "after Holm's correction"):
         assert part in said
-    assert "Of joined folds: a clip that one fold chooses with is tested in another" in said
+    assert "a clip that one fold chooses with is tested in another" in said
     assert "fold-*:" in done.stderr
     assert "2 folds" in done.stderr
     assert "whose output does not depend on the input" in done.stderr
     assert (workdir / "recipes" / "recipes.png").stat().st_size > 5000
     with (workdir / "recipes" / "recipes.csv").open() as file:
         rows = {row["recipe"]: row for row in csv.DictReader(file)}
+    with (workdir / "recipes" / "trainings.csv").open() as file:
+        of_steady = [row for row in csv.DictReader(file) if row["recipe"] == "steady"]
+    assert len(of_steady) == 2 * int(rows["steady"]["cells"])
+    mean = sum(float(row["test_top1"]) for row in of_steady) / len(of_steady)
+    assert float(rows["steady"]["test_mean"]) == pytest.approx(mean)
     assert rows["folded"]["folds"] == "2"
     assert rows["folded"]["test_clips"] == "100"
     steady = rows["steady"]
@@ -83,3 +88,19 @@ def test_a_mistake_is_one_line(here, runs, given, said):
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_published_table_is_compared_like_a_run(here, workdir):
+    of_what = ("--space", "tiny", "--dataset", "synthetic", "--trials", "6", "--seeds", "1,2")
+    searched = here("search", *of_what)
+    assert searched.returncode == 0, searched.stderr
+    (run,) = [path.parent.name for path in (workdir / "runs").glob("*/run.json")]
+    here("runs", "publish", run, "--name", "mine")
+    of_run = json.loads(here("compare", "recipes", run, "--json").stdout)
+    done = here("compare", "recipes", "runs/published/mine", "--json")
+    assert done.returncode == 0, done.stderr
+    (found,), (wanted,) = json.loads(done.stdout)["recipes"], of_run["recipes"]
+    assert found | {"run": run} == wanted
+    nothing = here("compare", "recipes", "runs/published/yours")
+    assert nothing.returncode == 2
+    assert "no published table" in nothing.stderr

@@ -38,7 +38,7 @@ ROOMS: dict[str, tuple[set[str], bool]] = {
     "proxies": ({"spaces", "skeletons", "network", "training"}, True),
     "results": ({"spaces", "skeletons", "training", "proxies"}, False),
     "scheduling": ({"spaces", "skeletons", "training", "strategies", "results", "proxies"}, True),
-    "published": ({"spaces", "skeletons", "training", "results"}, False),
+    "published": ({"spaces", "skeletons", "training", "results", "analysis"}, False),
     "adapters": (
         {
             *("spaces", "skeletons", "network", "training", "strategies", "results", "scheduling"),

@@ -6,6 +6,7 @@ of `reliability` and `top`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -42,7 +43,8 @@ class Observations:
         classes: `(A,)` functional keys.
         macs: `(A,)` multiply-accumulates of one clip.
         seconds: `(A, S)` of training, the sum over folds: by the clock, whatever else ran.
-        work: `(A,)` multiply-accumulates of all forward passes of a training, the sum over folds.
+        work: `(A,)` multiply-accumulates of all forward passes of a training and its evaluations,
+            the sum over folds; without those that only estimate running statistics.
         hits: by split "valid" and "test" `(A, S, clips)`: whether a clip was classified rightly
             after the last epoch. Clips of folds stand one behind the other.
         unconnected: cells that were left out because their output does not depend on the input.
@@ -73,6 +75,15 @@ class Observations:
     def accuracy(self) -> dict[str, NDArray[np.float64]]:
         """By split `(A, S)` shares of clips; a split without clips is absent."""
         return {split: hits.mean(axis=2) for split, hits in self.hits.items() if hits.shape[2]}
+
+    def trainings(self) -> pd.DataFrame:
+        """One row per cell and seed: run, arch_index, seed, {valid,test}_top1, seconds, macs."""
+        archs, seeds = np.repeat(self.archs, len(self.seeds)), np.tile(self.seeds, len(self))
+        return pd.DataFrame(
+            {"run": self.name, "arch_index": archs, "seed": seeds}
+            | {f"{split}_top1": shares.ravel() for split, shares in self.accuracy.items()}
+            | {"seconds": self.seconds.ravel(), "macs": np.repeat(self.macs, len(self.seeds))}
+        )
 
     def of_cells(self, archs: Collection[int]) -> Observations:
         """The same of those cells that are among `archs`."""
@@ -160,8 +171,8 @@ class _Fold:
     """What one run has of the cells that are finished with all seeds.
 
     `known` has functional key and MACs of all its cells that may count, finished or not;
-    `clip_passes` is how many clips a training goes through in all its epochs; `seconds` are by cell
-    and seed, `predicted` by split, cell and seed.
+    `clip_passes` is how many clips go through a network in all its epochs and evaluations;
+    `seconds` are by cell and seed, `predicted` by split, cell and seed.
     """
 
     run: Run
@@ -190,13 +201,17 @@ class _Fold:
         done = done[done["arch_index"].isin(archs)]
         pairs = _pairs(done)
         predicted: dict[str, dict[tuple[int, int], NDArray[np.int16]]] = {s: {} for s in HELD_OUT}
+        evaluations = 0
         for part, details in store.read_details(run.results_folder, done):
-            for pair, (_, *packed) in zip(_pairs(part), details, strict=True):
+            for pair, (curve, *packed) in zip(_pairs(part), details, strict=True):
+                evaluations = evaluations or len(json.loads(curve))
                 for split, blob in zip(HELD_OUT, packed, strict=True):
                     predicted[split][pair] = store.unpack_predictions(blob)
         seconds = dict(zip(pairs, done["train_time_s"].tolist(), strict=True))
         diverged = int((rows["status"] == schema.DIVERGED).sum())
-        passes = int(done["epochs"].max()) * len(run.data.splits["train"].ids) if pairs else 0
+        splits = {split: len(clips.ids) for split, clips in run.data.splits.items()}
+        epochs = int(done["epochs"].max()) if pairs else 0
+        passes = epochs * splits["train"] + evaluations * sum(splits.values())
         return cls(run, seeds, known, archs, out, diverged, passes, seconds, predicted)
 
     def seconds_of(self, archs: Sequence[int]) -> NDArray[np.float64]:

@@ -34,27 +34,27 @@ class ComparedRecipe:
     agreed: dict[str, Agreed | None]
 
     @property
-    def seconds_needed(self) -> float:
+    def seconds_needed(self) -> float | None:
         """Per cell, for the wanted reliability on validation and test; infinite without signal.
 
-        The number of seeds is a real one, so that recipes compare smoothly.
+        The number of seeds is a real one, so that recipes compare smoothly. None with one seed.
         """
         needed = self.worth.trainings
-        return math.inf if needed is None else needed * self.worth.seconds
+        return needed.value * self.worth.seconds if needed else None
 
     @property
-    def macs_needed(self) -> float:
+    def macs_needed(self) -> float | None:
         """As `seconds_needed`, of forward passes: whatever else the machine was at."""
         needed = self.worth.trainings
-        return math.inf if needed is None else needed * self.worth.work
+        return needed.value * self.worth.work if needed else None
 
     @property
-    def whole_seconds_needed(self) -> float:
+    def whole_seconds_needed(self) -> float | None:
         """As `seconds_needed`, with whole seeds, at least one."""
         needed = self.worth.trainings
-        if needed is None or math.isinf(needed):
-            return math.inf
-        return max(1, math.ceil(needed)) * self.worth.seconds
+        if needed is None or math.isinf(needed.value):
+            return self.seconds_needed
+        return max(1, math.ceil(needed.value)) * self.worth.seconds
 
     def facts(self) -> dict[str, Any]:
         """All there is to know, flat: a row of a table. None where something is not known."""
@@ -70,7 +70,7 @@ class ComparedRecipe:
             "seconds": worth.seconds,
             "forward_macs": worth.work,
             "best_on_valid_test": worth.best_test,
-            "seeds_needed": _finite(worth.trainings),
+            **_estimate("seeds_needed", worth.trainings),
             "seconds_needed": _finite(self.seconds_needed),
             "forward_macs_needed": _finite(self.macs_needed),
             "seconds_needed_whole_seeds": _finite(self.whole_seconds_needed),
@@ -87,6 +87,8 @@ class ComparedRecipe:
         tests = {"networks": top.networks, "cells": top.cells} if top else {}
         for what in ("networks", "cells"):
             apart = tests.get(what)
+            facts[f"top_{what}_chosen_with"] = _listed(apart.chosen_with) if apart else None
+            facts[f"top_{what}_tested_with"] = _listed(apart.tested_with) if apart else None
             facts[f"top_{what}_worse"] = apart.worse if apart else None
             facts[f"top_{what}_better"] = apart.better if apart else None
         return facts
@@ -128,7 +130,12 @@ def compare_recipes(
         }
         rows.append(ComparedRecipe(label, one, worth(one, wanted), top_tests(one, top), agreed))
         advance()
-    return sorted(rows, key=lambda row: row.seconds_needed)
+    return sorted(rows, key=_rank)
+
+
+def _rank(row: ComparedRecipe) -> float:
+    """What is not known comes last."""
+    return math.inf if row.seconds_needed is None else row.seconds_needed
 
 
 def _labels(observed: Sequence[Observations]) -> list[str]:
@@ -151,7 +158,7 @@ def _of_split(signal: Signal | None, split: str) -> dict[str, Any]:
         f"{split}_mean": signal.mean if signal else None,
         **_estimate(f"{split}_icc", signal.single if signal else None),
         f"{split}_reliability_of_mean": signal.mean_of_seeds if signal else None,
-        f"{split}_seeds_needed": _finite(signal.trainings) if signal else None,
+        **_estimate(f"{split}_seeds_needed", signal.trainings if signal else None),
         **_estimate(f"{split}_tau_seeds", signal.between_seeds if signal else None),
         f"{split}_seed_sd": signal.seed_sd if signal else None,
         f"{split}_clip_error": signal.clip_error if signal else None,
@@ -167,6 +174,10 @@ def _estimate(name: str, found: Estimate | None) -> dict[str, float | None]:
         f"{name}{end}": _finite(value)
         for end, value in zip(("", "_low", "_high"), values, strict=True)
     }
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return ",".join(map(str, seeds))
 
 
 def _finite(value: float | None) -> float | None:

@@ -8,6 +8,7 @@ intraclass correlation itself is `results.reliability`'s.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,14 +23,14 @@ from nas_skeleton.analysis.agreement import (
 )
 from nas_skeleton.analysis.observations import Observations
 from nas_skeleton.results.leaderboard import wilson_error
-from nas_skeleton.results.reliability import reliability_of, variance_over_seeds
+from nas_skeleton.results.reliability import Reliability, reliability_of, variance_over_seeds
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval, the percentile bootstrap over cells."""
+    """A number with its 95 % interval over cells."""
 
     value: float
     low: float
@@ -56,11 +57,12 @@ class Signal:
     Attributes:
         clips: how many it has.
         mean: top-1 over all cells and seeds, in [0, 1].
-        single: reliability of one training, ICC(1).
+        single: reliability of one training, ICC(1), with the interval of the F distribution.
         mean_of_seeds: reliability of the mean over all seeds there are.
-        trainings: seeds it takes, a real number, for a mean of the wanted reliability (`trainings`
-            below); infinite where there is no signal.
-        between_seeds: Kendall's tau-b of two seeds, the mean over all pairs.
+        trainings: seeds it takes, a real number, for a mean of the wanted reliability, with the
+            interval that belongs to that of `single`; infinite where there is no signal.
+        between_seeds: Kendall's tau-b of two seeds, the mean over all pairs; as all taus with the
+            interval of the percentile bootstrap over cells.
         seed_sd: standard deviation of one training's accuracy over seeds.
         clip_error: binomial standard error of one accuracy, the mean over cells.
         within_class: None without two trained members of one class.
@@ -70,7 +72,7 @@ class Signal:
     mean: float
     single: Estimate | None
     mean_of_seeds: float | None
-    trainings: float | None
+    trainings: Estimate | None
     between_seeds: Estimate | None
     seed_sd: float | None
     clip_error: float
@@ -86,7 +88,8 @@ class Worth:
         seconds: of one observation (a training, or one of each fold), the mean; by the clock.
         work: multiply-accumulates of its forward passes, the mean.
         signals: by split; one without clips is absent.
-        valid_test: tau-b of validation and test accuracy of the same training, the mean over seeds.
+        valid_test: tau-b of validation and test accuracy of the same training, the mean over seeds;
+            None, as the next two, for joined folds, whose test clips are others' validation clips.
         valid_test_of_means: tau-b of their means over seeds.
         best_test: mean test accuracy of the cell that is best on validation.
     """
@@ -100,12 +103,13 @@ class Worth:
     best_test: float | None
 
     @property
-    def trainings(self) -> float | None:
+    def trainings(self) -> Estimate | None:
         """Seeds that the wanted reliability takes on validation and on test, whichever is more."""
         needed = [signal.trainings for signal in self.signals.values()]
-        if not needed or any(value is None for value in needed):
+        known = [value for value in needed if value is not None]
+        if not known or len(known) < len(needed):
             return None
-        return max(value for value in needed if value is not None)
+        return max(known, key=lambda estimate: estimate.value)
 
 
 @dataclass(frozen=True)
@@ -166,8 +170,9 @@ def worth(observations: Observations, wanted: float = 0.9) -> Worth:
     accuracy = observations.accuracy
     seeds = len(observations.seeds)
     same = means = best_test = None
-    if "valid" in accuracy:
-        best_test = float(accuracy["test"].mean(axis=1)[order_on_valid(observations)[0]])
+    if "valid" in accuracy and observations.folds == 1:
+        best = order_on_valid(observations, observations.seeds)[0]
+        best_test = float(accuracy["test"][best].mean())
         both = np.hstack([accuracy["valid"], accuracy["test"]])
         same = _estimate(both, lambda t: _same_training(t, seeds))
         means = _estimate(
@@ -202,13 +207,36 @@ def agree(first: Observations, second: Observations, split: str) -> Agreed | Non
     return Agreed(len(pairs), tau, corrected)
 
 
-def order_on_valid(observations: Observations) -> NDArray[np.int64]:
-    """Positions of the cells, the best mean validation accuracy first.
+def order_on_valid(observations: Observations, seeds: Collection[int]) -> NDArray[np.int64]:
+    """Positions of the cells, the best mean validation accuracy over `seeds` first.
 
     Equal ones by fewer MACs, then by the lower index, as in a leaderboard.
     """
-    means = observations.accuracy["valid"].mean(axis=1).round(12)
+    chosen = np.isin(observations.seeds, list(seeds))
+    means = observations.accuracy["valid"][:, chosen].mean(axis=1).round(12)
     return np.lexsort((observations.archs, observations.macs, -means))
+
+
+def spread_within_classes(values: Floats, classes: NDArray[np.str_]) -> ClassSpread | None:
+    """Members of a class are compared with one another at the same seed.
+
+    Args:
+        values: `(cells, seeds)` of accuracies.
+        classes: `(cells,)` functional keys.
+
+    Returns:
+        None where no class has two members.
+    """
+    squares, freedom, several, members = 0.0, 0, 0, 0
+    order = np.argsort(classes, kind="stable")
+    ends = np.flatnonzero(classes[order][1:] != classes[order][:-1]) + 1
+    for own in np.split(values[order], ends):
+        if len(own) > 1:
+            squares += float(((own - own.mean(axis=0)) ** 2).sum())
+            freedom += (len(own) - 1) * own.shape[1]
+            several += 1
+            members += len(own)
+    return ClassSpread(math.sqrt(squares / freedom), several, members) if freedom else None
 
 
 def _signal(observations: Observations, split: str, wanted: float) -> Signal:
@@ -218,37 +246,26 @@ def _signal(observations: Observations, split: str, wanted: float) -> Signal:
     return Signal(
         clips=clips,
         mean=float(values.mean()),
-        single=_estimate(values, _single) if found else None,
+        single=Estimate(found.single, found.low, found.high) if found else None,
         mean_of_seeds=found.mean if found else None,
-        trainings=trainings_for(found.single, wanted) if found else None,
+        trainings=_needed(found, wanted) if found else None,
         between_seeds=_estimate(values, between_columns) if several else None,
         seed_sd=math.sqrt(variance_over_seeds(values)) if several else None,
         clip_error=float(np.mean([wilson_error(share, clips) for share in values.mean(axis=1)])),
-        within_class=_within_classes(values, observations.classes),
+        within_class=spread_within_classes(values, observations.classes),
     )
 
 
-def _single(values: Floats) -> float:
-    found = reliability_of(values)
-    return found.single if found else math.nan
+def _needed(found: Reliability, wanted: float) -> Estimate:
+    """The less reliable one training, the more of them."""
+    return Estimate(
+        *(trainings_for(single, wanted) for single in (found.single, found.high, found.low))
+    )
 
 
 def _same_training(table: Floats, seeds: int) -> float:
     """Mean tau of columns `seeds` apart."""
     return float(np.mean([kendall(table[:, s], table[:, seeds + s]) for s in range(seeds)]))
-
-
-def _within_classes(values: Floats, classes: NDArray[np.str_]) -> ClassSpread | None:
-    """Pooled over classes and seeds: members are compared with one another at the same seed."""
-    squares, freedom, several, members = 0.0, 0, 0, 0
-    for key in np.unique(classes):
-        own = values[classes == key]
-        if len(own) > 1:
-            squares += float(((own - own.mean(axis=0)) ** 2).sum())
-            freedom += (len(own) - 1) * own.shape[1]
-            several += 1
-            members += len(own)
-    return ClassSpread(math.sqrt(squares / freedom), several, members) if freedom else None
 
 
 def _estimate(table: Floats, statistic: Statistic) -> Estimate:

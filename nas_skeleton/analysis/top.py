@@ -1,8 +1,8 @@
 """How many of the best cells can be told apart from the best one, by paired tests.
 
-Cells are ordered by validation accuracy and compared on test clips, which did not choose the best.
-The trainings that did are the same, though: what a seed gave the best by luck shows on validation
-and on test clips, so with few seeds somewhat more cells look apart than are.
+Cells are ordered by validation accuracy and compared on test clips. What a seed gave a network by
+luck shows on validation and on test clips, so a test about cells takes other seeds than those that
+chose them.
 """
 
 from __future__ import annotations
@@ -27,10 +27,16 @@ _BATCH = 2_000  # of resamples in memory
 class Apart:
     """How many cells differ from the best on validation, in mean test accuracy.
 
-    After Holm's correction over all comparisons, at 5 % in all. `worse` and `better` are numbers of
-    cells with less and with more mean test accuracy than the best on validation.
+    After Holm's correction over all comparisons, at 5 % in all.
+
+    Attributes:
+        chosen_with: seeds whose mean validation accuracy orders the cells.
+        tested_with: seeds whose test accuracies are compared.
+        worse, better: cells with less and with more mean test accuracy than the best.
     """
 
+    chosen_with: tuple[int, ...]
+    tested_with: tuple[int, ...]
     worse: int
     better: int
 
@@ -41,37 +47,43 @@ class TopTests:
 
     Attributes:
         compared: how many.
-        seeds: trainings of each.
-        networks: of a test over clips alone: are these trained networks different?
-        cells: of a test over clips and seeds: are the cells, trained anew with other seeds? None
-            with one seed.
+        networks: of a test over clips alone: are these trained networks different? All seeds
+            choose, and all are tested.
+        cells: of a test over clips and seeds: are the cells, trained anew with other seeds? The
+            first half of the seeds, rounded down, chooses, and the others are tested; None with
+            one seed.
     """
 
     compared: int
-    seeds: int
     networks: Apart
     cells: Apart | None
 
 
 def top_tests(observations: Observations, top: int = 100) -> TopTests | None:
-    """Compare the best on validation with the next ones; None without validation clips or others.
+    """Compare the best on validation with the next ones.
 
     Args:
         observations: of all cells.
         top: how many cells, the best included.
+
+    Returns:
+        None without validation clips or without other cells; and for joined folds, whose test
+        clips are validation clips of other folds.
     """
-    if "valid" not in observations.accuracy or len(observations) < 2:
+    if "valid" not in observations.accuracy or len(observations) < 2 or observations.folds > 1:
         return None
-    hits = observations.hits["test"][order_on_valid(observations)[:top]].astype(np.float64)
-    seeds = hits.shape[1]
+    test, seeds = observations.hits["test"], observations.seeds
+    hits = test[order_on_valid(observations, seeds)[:top]].astype(np.float64)
     differences = hits[1:].mean(axis=1) - hits[0].mean(axis=0)
-    means = differences.mean(axis=1)
-    return TopTests(
-        compared=len(differences),
-        seeds=seeds,
-        networks=_apart(clip_p(differences), means),
-        cells=_apart(both_p(hits), means) if seeds > 1 else None,
-    )
+    networks = _apart(clip_p(differences), differences, seeds, seeds)
+    cells = None
+    if half := len(seeds) // 2:
+        choosing, testing = seeds[:half], seeds[half:]
+        hits = test[order_on_valid(observations, choosing)[:top]].astype(np.float64)
+        shared, hits = shared_variance(hits), hits[:, half:]
+        differences = hits[1:].mean(axis=1) - hits[0].mean(axis=0)
+        cells = _apart(both_p(hits, shared), differences, choosing, testing)
+    return TopTests(compared=len(differences), networks=networks, cells=cells)
 
 
 def clip_p(differences: Floats, seed: int = 0) -> Floats:
@@ -95,25 +107,36 @@ def clip_p(differences: Floats, seed: int = 0) -> Floats:
     return p
 
 
-def both_p(hits: Floats) -> Floats:
-    """Two-sided test of the first cell against each other one, clips and seeds both drawn.
+def shared_variance(hits: Floats) -> float:
+    """Variance over seeds that all clips of a network share, pooled over cells.
 
-    The variance of a difference D of means over S seeds and n clips has a part of each: with d the
-    differences per clip, Var(D) = var(d) / n + 2 s / S. s is the variance over seeds that all clips
-    of a network share: the variance of an accuracy over seeds, less what the interaction of seeds
-    and clips gives of it, both pooled over cells (two-way random effects without replication;
-    negative estimates are zero). D over its error is taken for normal.
+    The variance of an accuracy over seeds, less what the interaction of seeds and clips gives of it
+    (two-way random effects without replication); a negative estimate is zero.
 
     Args:
         hits: `(cells, seeds, clips)`, 1 where right, at least two seeds.
     """
-    from scipy.special import ndtr
-
     _, seeds, clips = hits.shape
     of_seeds, of_clips = hits.mean(axis=2, keepdims=True), hits.mean(axis=1, keepdims=True)
     left = hits - of_seeds - of_clips + of_seeds.mean(axis=1, keepdims=True)
     interaction = (left**2).sum(axis=(1, 2)).mean() / ((seeds - 1) * (clips - 1))
-    shared = max(0.0, variance_over_seeds(of_seeds[:, :, 0]) - interaction / clips)
+    return max(0.0, variance_over_seeds(of_seeds[:, :, 0]) - float(interaction / clips))
+
+
+def both_p(hits: Floats, shared: float) -> Floats:
+    """Two-sided test of the first cell against each other one, clips and seeds both drawn.
+
+    The variance of a difference D of means over S seeds and n clips has a part of each: with d the
+    differences per clip, Var(D) = var(d) / n + 2 s / S, where s is `shared_variance`. D over its
+    error is taken for normal.
+
+    Args:
+        hits: `(cells, seeds, clips)`, 1 where right.
+        shared: s.
+    """
+    from scipy.special import ndtr
+
+    _, seeds, clips = hits.shape
     differences = hits[1:].mean(axis=1) - hits[0].mean(axis=0)
     variance = differences.var(axis=1, ddof=1) / clips + 2 * shared / seeds
     # Without any variance nothing differs, or every clip does: then the error is as good as zero.
@@ -131,6 +154,13 @@ def holm(p: Floats) -> Floats:
     return corrected
 
 
-def _apart(p: Floats, differences: Floats) -> Apart:
-    differs = holm(p) <= LEVEL
-    return Apart(int((differs & (differences < 0)).sum()), int((differs & (differences > 0)).sum()))
+def _apart(
+    p: Floats, differences: Floats, choosing: tuple[int, ...], testing: tuple[int, ...]
+) -> Apart:
+    differs, means = holm(p) <= LEVEL, differences.mean(axis=1)
+    return Apart(
+        chosen_with=choosing,
+        tested_with=testing,
+        worse=int((differs & (means < 0)).sum()),
+        better=int((differs & (means > 0)).sum()),
+    )

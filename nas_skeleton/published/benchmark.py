@@ -19,6 +19,7 @@ from nas_skeleton.published.ranking import Best, Cost, Front, find_best, find_fr
 from nas_skeleton.published.rows import (
     Aggregate,
     AggregateRow,
+    Clips,
     Epoch,
     NotInTable,
     Row,
@@ -27,7 +28,7 @@ from nas_skeleton.published.rows import (
 )
 from nas_skeleton.published.seeds import which_trainings
 from nas_skeleton.published.simulation import Simulation
-from nas_skeleton.published.table import Clips, Floats, PublishedTable
+from nas_skeleton.published.table import Floats, PublishedTable
 from nas_skeleton.spaces import Cell, CellSpace
 from nas_skeleton.spaces.cell import cell_from_matrix
 

@@ -5,7 +5,6 @@ Its headings are those of Gebru et al., Datasheets for Datasets (Communications 
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +13,12 @@ import pandas as pd
 from nas_skeleton.errors import InputError
 from nas_skeleton.published import files
 from nas_skeleton.published.files import Manifest
+from nas_skeleton.published.noise import describe_noise
 from nas_skeleton.published.publisher import Publisher
 from nas_skeleton.published.summary import DIGITS
+from nas_skeleton.published.table import PublishedTable
 from nas_skeleton.results import schema
-from nas_skeleton.results.leaderboard import build_leaderboard, short_count, wilson_error
+from nas_skeleton.results.leaderboard import short_count
 from nas_skeleton.skeletons.load import load_dataset_card
 from nas_skeleton.spaces.space import CELLS
 from nas_skeleton.training.result import ANALYTIC
@@ -86,7 +87,7 @@ def write_datasheet(
     sections = {
         "Motivation": _motivation(manifest, publisher),
         "Composition": _composition(folder, manifest, table),
-        "Noise": _noise(manifest, table),
+        "Noise": describe_noise(PublishedTable(folder)),
         "Collection process": _collection(manifest, table),
         "Preprocessing, cleaning, labelling": _preprocessing(manifest),
         "Uses": [USES, WARNINGS],
@@ -164,72 +165,6 @@ _SPLITS = {"train": "for training", "valid": "for validation", "test": "for the 
 
 
 _TOP1 = {"validation": "final_valid_top1", "test": "final_test_top1"}
-
-
-def _noise(manifest: Manifest, table: pd.DataFrame) -> list[str]:
-    """How far a number may be from what another seed, other clips or another member would give."""
-    done = table[table["status"] == schema.DONE]
-    board = build_leaderboard(
-        done, valid_clips=manifest.clips.get("valid", 0), test_clips=manifest.clips.get("test", 0)
-    )
-    lines = []
-    for split, column in _TOP1.items():
-        clips = board.valid_clips if split == "validation" else board.test_clips
-        if not clips:
-            continue
-        parts = [
-            f"one clip is {100 / clips:.2f} points; the binomial standard error over {clips} clips "
-            f"at the median is {100 * wilson_error(float(done[column].median()), clips):.1f} points"
-        ]
-        if over_seeds := _pooled_sd(done, column, ["arch_index"]):
-            parts.append(f"the standard deviation over seeds is {100 * over_seeds:.1f} points")
-        if within := _pooled_sd(done, column, ["functional_key", "seed"]):
-            parts.append(
-                f"that over members of one functional class with one seed is {100 * within:.1f} "
-                "points"
-            )
-        if taus := _taus(done, column):
-            parts.append(
-                "Kendall's tau-b between two seeds is "
-                + ", ".join(f"{tau:.2f} ({a} and {b}, {n:,} cells)" for a, b, tau, n in taus)
-            )
-        if found := board.reliability.get("valid" if split == "validation" else "test"):
-            parts.append(
-                f"the share of the variance that belongs to the architecture is {found.single:.2f} "
-                f"[{found.low:.2f}, {found.high:.2f}] of one training and {found.mean:.2f} of the "
-                f"mean over {found.seeds} seeds ({found.architectures:,} cells)"
-            )
-        lines.append(f"* {split.capitalize()}: " + "; ".join(parts) + ".")
-    if board.ranked_by:
-        lines.append(
-            f"* At least {board.near_best():,} of {len(board.table):,} trained architectures "
-            "cannot be told apart from the best on validation (within two standard errors)."
-        )
-    if len(manifest.seeds) == 1:
-        lines.append("* One seed: the noise over seeds is unknown, and comes on top.")
-    return ["\n".join(lines)]
-
-
-def _pooled_sd(rows: pd.DataFrame, column: str, group: list[str]) -> float | None:
-    """Standard deviation within groups, over all of them; None where no group has two rows."""
-    by = rows.groupby(group)[column]
-    freedom = (by.count() - 1).clip(lower=0)
-    if freedom.sum() == 0:
-        return None
-    return float(((by.var() * freedom).sum() / freedom.sum()) ** 0.5)
-
-
-def _taus(rows: pd.DataFrame, column: str) -> list[tuple[int, int, float, int]]:
-    from scipy.stats import kendalltau
-
-    values = rows.pivot(index="arch_index", columns="seed", values=column)
-    found = []
-    for first, second in itertools.combinations(values.columns, 2):
-        both = values[[first, second]].dropna()
-        if len(both) > 2:
-            tau = float(kendalltau(both[first], both[second]).statistic)
-            found.append((int(first), int(second), tau, len(both)))
-    return found
 
 
 def _collection(manifest: Manifest, table: pd.DataFrame) -> list[str]:

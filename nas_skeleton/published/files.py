@@ -90,6 +90,8 @@ class Manifest:
         joints: V of its clips.
         clips: number of clips per split.
         seeds: all there are, ascending.
+        sample: architectures that were drawn in proportion from all, where only some have further
+            seeds: statistics over seeds are over these. Empty where all have all seeds.
         epochs: after which some training was evaluated, ascending; the last is the end.
         architectures: how many have a row.
         trained: rows that are trainings that finished.
@@ -118,6 +120,7 @@ class Manifest:
     joints: int
     clips: dict[str, int]
     seeds: list[int]
+    sample: list[int]
     epochs: list[int]
     architectures: int
     trained: int

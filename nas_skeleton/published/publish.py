@@ -45,6 +45,7 @@ def publish(
     *,
     hardware: str = "",
     publisher: Publisher = UNSTATED,
+    sample: Run | None = None,
     watch: Watch = lambda _: lambda: None,
 ) -> Manifest:
     """Make the folder `folder`/`name` of everything finished in `runs`.
@@ -60,6 +61,7 @@ def publish(
         folder: where published tables lie.
         hardware: what the trainings ran on, in words.
         publisher: who answers for the table, and its licence.
+        sample: the one of `runs` whose architectures were drawn in proportion from all.
         watch: tells how far it is.
 
     Raises:
@@ -76,7 +78,8 @@ def publish(
     temporary = folder / f".{name}.{os.getpid()}.tmp"
     temporary.mkdir(parents=True)
     try:
-        manifest = _write(runs, merged, space, temporary, name, hardware, publisher, watch)
+        sampled = sorted(set(sample.rows(["arch_index"])["arch_index"].tolist())) if sample else []
+        manifest = _write(runs, merged, space, temporary, name, hardware, publisher, sampled, watch)
         _check(temporary, target)
         _put_in_place(temporary, target)
     finally:
@@ -144,6 +147,7 @@ def _write(
     name: str,
     hardware: str,
     publisher: Publisher,
+    sampled: list[int],
     watch: Watch,
 ) -> Manifest:
     data, asked = runs[0].data, runs[0].arguments
@@ -178,6 +182,7 @@ def _write(
         joints=data.joints,
         clips={split: len(clips.ids) for split, clips in data.splits.items()},
         seeds=sorted(rows["seed"].unique().tolist()),
+        sample=sampled,
         epochs=pc.unique(curves["epoch"]).sort().to_pylist(),
         architectures=int(table["arch_index"].nunique()),
         trained=int((table["status"] == schema.DONE).sum()),
@@ -187,6 +192,7 @@ def _write(
         hardware_note=hardware,
         files={file: files.describe_file(folder / file) for file in files.DATA},
     )
+    files.write_manifest(folder, manifest)  # so that the table can be read
     write_datasheet(folder, manifest, table, publisher)
     manifest.files[files.DATASHEET] = files.describe_file(folder / files.DATASHEET)
     write_croissant(folder, manifest, publisher)  # describes the others

@@ -10,6 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nas_skeleton.errors import InputError
 
 Aggregate = Literal["mean", "median"]
@@ -122,6 +125,21 @@ class AggregateRow(BaseRow):
     diverged_seeds: tuple[int, ...]
     valid_top1_sd: float
     test_top1_sd: float
+
+
+@dataclass(frozen=True)
+class Clips:
+    """The clips of one split, in the order of predictions.
+
+    Attributes:
+        ids: their names in the data set.
+        labels: `(n,)` true classes, 0-based.
+        classes: names of the classes.
+    """
+
+    ids: tuple[str, ...]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
 
 
 def listed(values: Iterable[object]) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nas_skeleton.published import files
-from nas_skeleton.published.rows import Aggregate, AggregateRow, Epoch, NotInTable, Row, listed
+from nas_skeleton.published.rows import (
+    Aggregate,
+    AggregateRow,
+    Clips,
+    Epoch,
+    NotInTable,
+    Row,
+    listed,
+)
 from nas_skeleton.published.seeds import OVER, Which, check_seed, deviation
 from nas_skeleton.results import schema
 from nas_skeleton.spaces import CellSpace
@@ -34,21 +41,6 @@ _VALID_TOP1, _TEST_TOP1 = (
     1 + len(_COSTS) + _MEASURES.index(f"{s}_top1") for s in ("valid", "test")
 )
 _MISSING = -1  # no row, no source
-
-
-@dataclass(frozen=True)
-class Clips:
-    """The clips of one split, in the order of predictions.
-
-    Attributes:
-        ids: their names in the data set.
-        labels: `(n,)` true classes, 0-based.
-        classes: names of the classes.
-    """
-
-    ids: tuple[str, ...]
-    labels: NDArray[np.int64]
-    classes: tuple[str, ...]
 
 
 class PublishedTable:
@@ -234,6 +226,12 @@ class PublishedTable:
         rows = np.full(len(self._arch), _MISSING, np.int32)
         rows[self._has_status(schema.DONE)] = np.arange(self.manifest.trained)
         return np.where(self._rows == _MISSING, _MISSING, rows[self._trained_row][self._rows])
+
+    @cached_property
+    def copied(self) -> NDArray[np.bool_]:
+        """`(architectures, seeds)` whether a row is taken over from another architecture."""
+        own: NDArray[np.bool_] = (self._rows != _MISSING) & (self._source[self._rows] != _MISSING)
+        return own
 
     def predicted(self, arch: int, seed: int, split: str) -> NDArray[np.signedinteger[Any]]:
         """`(clips,)` the classes one training predicted after the last epoch.

@@ -15,7 +15,8 @@ def stratified_sample(valid: pd.Series, *, best: int, size: int, seed: int) -> l
 
     The others are ranked and cut into as many strata of equal size as are still to be chosen, and
     one is drawn from each: every level of accuracy is represented in proportion, and all of one
-    stratum are equally likely.
+    stratum are equally likely. They come in random order, so that the first few, should trainings
+    stop there, are a fair sample too.
 
     Args:
         valid: validation accuracy by architecture.
@@ -24,7 +25,7 @@ def stratified_sample(valid: pd.Series, *, best: int, size: int, seed: int) -> l
         seed: of the draw.
 
     Returns:
-        Their indices, best first.
+        Their indices: the best ones, best first, and the drawn ones.
 
     Raises:
         InputError: there are not so many, or fewer in all than best ones.
@@ -38,4 +39,4 @@ def stratified_sample(valid: pd.Series, *, best: int, size: int, seed: int) -> l
     bounds = [len(rest) * stratum // max(1, drawn) for stratum in range(drawn + 1)]
     rng = np.random.default_rng(seed)
     chosen = [int(rest[rng.integers(*ends)]) for ends in itertools.pairwise(bounds)]
-    return [*ranked[:best].tolist(), *chosen]
+    return [*ranked[:best].tolist(), *rng.permutation(chosen).astype(int).tolist()]

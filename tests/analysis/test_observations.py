@@ -42,7 +42,10 @@ def test_folds_are_one_result_over_the_clips_of_all(made_run):
     assert found.hits["test"].shape == (4, 2, 11 + 12 + 13)
     rights = sum(fold.hits["test"].sum(axis=2) for fold in folds)
     assert np.array_equal(found.accuracy["test"], rights / 36)
-    assert found.work.tolist() == [3 * 3 * 1000.0] * 4  # a training clip in each fold, 3 epochs
+    # A training clip in each fold, 3 epochs; two evaluations on it and on all others.
+    held_out = [fold.hits[split].shape[2] for fold in folds for split in ("valid", "test")]
+    passes = 3 * 3 + 2 * (3 + sum(held_out))
+    assert found.work.tolist() == [passes * 1000.0] * 4
     assert found.seconds == pytest.approx(sum(fold.seconds for fold in folds))
 
 

@@ -142,7 +142,7 @@ def test_the_recipe_that_takes_the_fewest_seconds_for_its_reliability_comes_firs
     assert labels[0] == "sharp"
     assert labels.index("a") < labels.index("dear")
     first = rows[0]
-    needed = max(signal.trainings for signal in first.worth.signals.values())
+    needed = max(signal.trainings.value for signal in first.worth.signals.values())
     assert first.seconds_needed == pytest.approx(2 * needed)
     assert first.whole_seconds_needed == 2 * max(1, math.ceil(needed))
     assert first.agreed == {"valid": None, "test": None}  # with itself

@@ -230,7 +230,6 @@ def test_the_datasheet_has_its_headings_and_numbers_of_this_table(whole, made):
     )
     assert f"| 777 | 5,233 | {copies:,} | 1 | 15,625 of 15,625 |" in text
     assert f"one clip is {100 / made.counts['test']:.2f} points" in text
-    assert f"(777 and 888, {len(made.some) - 1} cells)" in text
 
 
 def test_croissant_describes_every_file_and_column(whole):

@@ -21,8 +21,7 @@ def test_the_best_are_there_and_the_others_come_from_all_levels(count, best, dra
     assert len(set(chosen)) == size
     ranked = sorted(valid.index, key=lambda arch: -valid[arch])
     assert chosen[:best] == ranked[:best]
-    for stratum, arch in enumerate(chosen[best:]):
-        place = ranked.index(arch) - best
+    for stratum, place in enumerate(sorted(ranked.index(arch) - best for arch in chosen[best:])):
         assert stratum * (count - best) // drawn <= place < (stratum + 1) * (count - best) // drawn
 
 
@@ -32,6 +31,12 @@ def test_every_member_of_a_stratum_is_drawn_equally_often():
     counts = pd.Series([arch for chosen in drawn for arch in chosen[2:]]).value_counts()
     assert sorted(counts.index) == list(range(2, 12))
     assert counts.between(330, 470).all()  # 400 expected, s.d. 18
+
+
+def test_the_drawn_ones_come_in_no_order_of_accuracy():
+    valid = pd.Series(np.linspace(0.9, 0.1, 400))
+    first = stratified_sample(valid, best=0, size=100, seed=0)[:50]
+    assert 150 < np.mean(first) < 250
 
 
 def test_equals_go_by_index_and_the_seed_decides_the_draw():

@@ -1,0 +1,174 @@
+"""How far the numbers of a published table are from what other seeds or other clips would give.
+
+The statistics are `analysis.reliability`'s and `analysis.top`'s; here they get the trainings of a
+table and are put into words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from nas_skeleton.analysis.observations import HELD_OUT, Observations
+from nas_skeleton.analysis.reliability import (
+    ClassSpread,
+    Estimate,
+    Signal,
+    spread_within_classes,
+    worth,
+)
+from nas_skeleton.analysis.top import Apart, TopTests, top_tests
+from nas_skeleton.published.rows import listed
+from nas_skeleton.published.table import PublishedTable
+from nas_skeleton.spaces.liveness import ignores_input
+
+TOP = 100  # cells to tell from the best
+SPLIT_NAMES = {"valid": "Validation", "test": "Test"}
+
+
+def observations_of(
+    table: PublishedTable,
+    *,
+    seeds: Sequence[int] | None = None,
+    sampled: bool = True,
+    unconnected: bool = False,
+) -> Observations:
+    """The trainings of a table, of all cells that finished with every seed; copies are left out.
+
+    Args:
+        table: which.
+        seeds: which count; all if None.
+        sampled: whether to keep to the table's `sample`, where it has one.
+        unconnected: whether cells whose output does not depend on the input count.
+    """
+    seeds = tuple(table.seeds if seeds is None else seeds)
+    columns = [table.check_seed(seed) for seed in seeds]
+    rows = table.prediction_rows[:, columns]
+    trained = (rows >= 0) & ~table.copied[:, columns]
+    some = np.flatnonzero(trained.any(axis=1))
+    sample = table.manifest.sample if sampled else []
+    among = np.intersect1d(some, sample) if sample else some
+    out = {arch for arch in among.tolist() if ignores_input(table.space.cell(arch))}
+    if not unconnected:
+        among = np.setdiff1d(among, list(out))
+    archs = among[trained[among].all(axis=1)]
+    hits = {}
+    for split in HELD_OUT:
+        if table.manifest.clips.get(split):
+            labels = table.clips(split).labels
+            hits[split] = table.predictions(split)[rows[archs]] == labels
+        else:
+            hits[split] = np.zeros((*rows[archs].shape, 0), np.bool_)
+    clips = table.manifest.clips
+    passes = table.epochs[-1] * clips["train"] + len(table.epochs) * sum(clips.values())
+    macs = table.array("macs")[archs, columns[0]].astype(np.int64)
+    return Observations(
+        name=table.name,
+        recipe=table.manifest.recipe,
+        protocol=table.manifest.protocol,
+        folds=1,
+        seeds=seeds,
+        archs=archs,
+        classes=np.array([table.space.functional_key(arch) for arch in archs.tolist()], np.str_),
+        macs=macs,
+        seconds=table.array("train_time_s")[archs][:, columns],
+        work=macs * float(passes),
+        hits=hits,
+        unconnected=0 if unconnected else len(out),
+        unfinished=len(among) - len(archs),
+        diverged=table.manifest.diverged,
+    )
+
+
+def describe_noise(table: PublishedTable) -> list[str]:
+    """Paragraphs in Markdown: how large noise is, what is signal, who is apart from the best."""
+    observed = observations_of(table)
+    cells, seeds = len(observed), len(table.seeds)
+    if cells < 3:
+        return [f"{cells} connected cells are finished with all seeds: too few to tell the noise."]
+    found = worth(observed)
+    which = f"the {cells:,} connected cells that are trained with " + (
+        "all seeds" if seeds > 1 else "the seed"
+    )
+    if table.manifest.sample:
+        which = (
+            f"{cells:,} connected cells that were drawn from all in proportion to how many of each "
+            "rank of accuracy there are, and trained with all seeds"
+        )
+    single = observations_of(table, seeds=table.seeds[:1], sampled=False)
+    lines = []
+    for split, signal in found.signals.items():
+        spread = spread_within_classes(single.accuracy[split], single.classes)
+        parts = "; ".join(_parts(signal, spread, seeds))
+        lines.append(f"* {SPLIT_NAMES[split]}: {parts}.")
+    if found.valid_test is not None:
+        lines.append(
+            "* Kendall's tau-b of validation and test accuracy: "
+            f"{_interval(found.valid_test)} of one training"
+            + f", {_interval(found.valid_test_of_means)} of means over seeds" * (seeds > 1)
+            + "."
+        )
+    if seeds == 1:
+        lines.append("* One seed: the noise over seeds is unknown, and comes on top.")
+    return [
+        f"Over {which}; intervals are of 95 %, over cells.",
+        "\n".join(lines),
+        *_top(table),
+    ]
+
+
+def _parts(signal: Signal, spread: ClassSpread | None, seeds: int) -> Iterator[str]:
+    """What there is to say of one split."""
+    yield (
+        f"one clip is {100 / signal.clips:.2f} points; the binomial standard error over "
+        f"{signal.clips} clips is {100 * signal.clip_error:.1f} points"
+    )
+    if signal.seed_sd is not None:
+        yield f"the standard deviation over seeds is {100 * signal.seed_sd:.1f} points"
+    if spread:
+        yield (
+            f"the standard deviation among {spread.members:,} members of {spread.classes:,} "
+            "functional classes, which are the same function, with one seed is "
+            f"{100 * spread.sd:.1f} points"
+        )
+    if signal.single and signal.mean_of_seeds is not None:
+        yield (
+            f"{_interval(signal.single)} of the variance of one training's accuracy belongs to the "
+            f"cell (ICC), {signal.mean_of_seeds:.2f} of that of the mean over {seeds} seeds"
+        )
+    if signal.between_seeds:
+        yield f"Kendall's tau-b of two seeds is {_interval(signal.between_seeds)}"
+
+
+def _top(table: PublishedTable) -> Iterator[str]:
+    """How many of the best can be told from the best, over all cells with all seeds."""
+    found = top_tests(observations_of(table, sampled=False), TOP)
+    if found is None:
+        return
+    text = (
+        f"Of the {found.compared} cells next to the best on validation, "
+        f"{_apart(found.networks, found)} by a permutation test over test clips: these networks, "
+        "whatever their seeds"
+    )
+    if found.cells:
+        choosing, testing = listed(found.cells.chosen_with), listed(found.cells.tested_with)
+        text += (
+            f". As cells, were they trained with other seeds, {_apart(found.cells, found)}, by a "
+            f"test over clips and seeds: chosen with seed {choosing}, tested with {testing}"
+        )
+    yield (
+        f"{text}. Holm's correction, 5 % in all. Clips count as independent, though few persons "
+        "perform them: rather fewer are apart."
+    )
+
+
+def _apart(apart: Apart, found: TopTests) -> str:
+    return (
+        f"{apart.worse} are worse and {apart.better} better on test clips, and "
+        f"{found.compared - apart.worse - apart.better} cannot be told apart"
+    )
+
+
+def _interval(found: Estimate | None) -> str:
+    return "n/a" if found is None else f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
