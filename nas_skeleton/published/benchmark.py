@@ -160,7 +160,9 @@ class Benchmark:
         if members := self.space.functional_classes().get(text):
             return members[0]
         if text.strip().isdecimal():
-            raise InputError(f"architecture {text!r}: an index is a number: {int(text)}")
+            raise InputError(
+                f"architecture {text!r}: an index is given without quotes: {int(text)}"
+            )
         raise InputError(
             f"no architecture {text!r:.120}: a text is an architecture string, such as "
             f"{self.space.arch_string(0)}, or a functional key"

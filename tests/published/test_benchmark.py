@@ -258,7 +258,10 @@ def test_what_is_given_wrongly_is_named(benchmark, arch):
     key = "|nor_conv_3x3"
     for ask, message in (
         (lambda: Benchmark("utdmhad"), r"opened by Benchmark\.load\('utdmhad'\)"),
-        (lambda: benchmark.query("6111", seed=777), "'6111': an index is a number: 6111"),
+        (
+            lambda: benchmark.query("6111", seed=777),
+            "'6111': an index is given without quotes: 6111",
+        ),
         (lambda: benchmark.query("resnet", seed=777), "'resnet': a text is an architecture string"),
         (lambda: benchmark.query(key, seed=777), "malformed architecture string"),
         (lambda: benchmark.query(arch, seed="777"), "no seed '777': it has 777, 888; .*quotes"),
