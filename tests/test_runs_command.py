@@ -171,9 +171,12 @@ def test_sample_prints_the_best_and_some_of_the_others(here, run):
 
 
 def test_a_published_run_is_checked_and_asked(here, run, workdir):
-    done = here("runs", "publish", run, "--name", "mine")
+    done = here("runs", "publish", run, "--name", "mine", "--licence", "CC-BY-4.0")
     assert done.returncode == 0, done.stderr
     assert "runs/published/mine/table.parquet" in done.stdout
+    assert "Without --author, --contact the datasheet says" in done.stderr
+    sheet = (workdir / "runs/published/mine/DATASHEET.md").read_text()
+    assert "Licence of the table: CC-BY-4.0" in sheet
     assert re.search(r"3 trainings, \d+ copies within functional classes, 0 diverged", done.stderr)
     checked = here("runs", "check", "mine")
     assert checked.returncode == 0

@@ -16,7 +16,18 @@ Accuracies are in percent, parameters and FLOPs (multiply-accumulates) in millio
 times in seconds, as there. What is not stored: losses on validation and test clips are NaN, and
 evaluations take no time of their own, since they are part of that of the training. A training that
 diverged has accuracy 0 and took no time, nor did cells that ignore their input. Weights are not
-published.
+published: `get_net_param` is refused, `reload` and `clear_params` have nothing to do. There is no
+"valtest", which NATS-Bench has for CIFAR-100 and ImageNet16-120: "ori-test" are the test clips.
+
+What is otherwise than there:
+
+* `len(api)` counts all cells, as there, but a table may lack some: `evaluated_indexes` are those
+  with a row in every loaded table, from the start on (with NATS-Bench's `fast_mode` they grow).
+  Asking for others is an error.
+* `find_best` ranks as `Benchmark.best(aggregate="mean")`: only architectures that finished with all
+  seeds of the table compete, and ties go to fewer MACs. There a mean is over the seeds there are
+  (with which those of fewer seeds win more easily), and ties go to the lower index.
+* `verbose` says what was opened and found, not every call.
 """
 
 from __future__ import annotations
@@ -25,31 +36,32 @@ import math
 import random
 from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-from nas_skeleton.adapters.nats_bench_results import ArchResults, ResultsCount
+from nas_skeleton.adapters.nats_bench_results import (
+    EVALUATED,
+    MILLION,
+    ArchInfos,
+    ArchResults,
+    refuse_weights,
+)
+from nas_skeleton.adapters.nats_bench_space import TopologySpace
 from nas_skeleton.errors import InputError
 from nas_skeleton.published.benchmark import Benchmark
 from nas_skeleton.published.files import published_names
+from nas_skeleton.published.ranking import leader
 from nas_skeleton.published.rows import AggregateRow, NotInTable, Row, listed
-from nas_skeleton.spaces.cell import NODES, OPERATIONS, lists, parse_arch
 
 Source = str | Path | Sequence[str | Path]
 
 HPS = ("12", "200")
 _TOPOLOGY = ("tss", "topology")
-_SPLITS = {  # NATS-Bench's names of sets
-    "train": "train",
-    "valid": "valid",
-    "x-valid": "valid",
-    "test": "test",
-    "x-test": "test",
-    "ori-test": "test",
-}
-_MILLION = 1e6
+# NATS-Bench's names of sets.
+_SPLITS = {"train": "train", "valid": "valid", "test": "test", "x-test": "test", **EVALUATED}
 
 
 def create(
@@ -71,35 +83,31 @@ def create(
     """
     if search_space not in _TOPOLOGY:
         raise InputError(f"search space {search_space!r}: published tables have 'tss' only")
-    if file_path_or_dict is None:
-        file_path_or_dict = published_names()
-    if isinstance(file_path_or_dict, str | Path):
-        file_path_or_dict = [file_path_or_dict]
-    api = NATStopology(Benchmark.load(*file_path_or_dict), fast_mode, verbose)
-    if verbose:
-        print(api)
-    return api
+    return NATStopology(file_path_or_dict, fast_mode, verbose)
 
 
-class NATStopology:
-    """What NATS-Bench's `create` returns for the topology search space; made by `create` here.
+class NATStopology(TopologySpace):
+    """What `create` returns, see there for the arguments.
 
     Data sets are the names of the loaded tables. Unknown ones, seeds and epochs raise `NotInTable`,
     an `InputError` and `KeyError` that lists what there is.
     """
 
-    def __init__(self, benchmark: Benchmark, fast_mode: bool = False, verbose: bool = True) -> None:
-        self.benchmark = benchmark
+    def __init__(
+        self, file_path_or_dict: Source | None = None, fast_mode: bool = False, verbose: bool = True
+    ) -> None:
+        super().__init__()
+        if file_path_or_dict is None:
+            file_path_or_dict = published_names()
+        if isinstance(file_path_or_dict, str | Path):
+            file_path_or_dict = [file_path_or_dict]
+        self.benchmark = Benchmark.load(*file_path_or_dict)
         self.verbose = verbose
         self.fast_mode = fast_mode
-        self.search_space_name = "topology"
+        self.arch2infos_dict = ArchInfos(self)
         self._used_time = 0.0
-
-    def __len__(self) -> int:
-        return len(self.benchmark)
-
-    def __getitem__(self, index: int) -> str:
-        return self.arch(index)
+        if verbose:
+            print(self)
 
     def __repr__(self) -> str:
         counts = ", ".join(
@@ -108,10 +116,23 @@ class NATStopology:
         )
         return f"{type(self).__name__}({counts} of {len(self)} architectures)"
 
+    @cached_property
+    def evaluated_indexes(self) -> set[int]:
+        """Indices of the cells that have a row in every loaded table."""
+        rows = (set(self.benchmark.archs(name).tolist()) for name in self.benchmark.datasets)
+        return set.intersection(*rows)
+
     @property
     def avaliable_hps(self) -> list[str]:
         """What `hp` may be; the spelling is NATS-Bench's."""
         return list(HPS)
+
+    @property
+    def full_train_epochs(self) -> int:
+        """Epochs of the recipe, of the longest of several; `hp` may be this number."""
+        return max(self.benchmark.epochs(name)[-1] for name in self.benchmark.datasets)
+
+    full_epochs_in_paper = full_train_epochs
 
     @property
     def used_time(self) -> float:
@@ -122,54 +143,28 @@ class NATStopology:
         """Set the simulated clock to 0."""
         self._used_time = 0.0
 
-    def arch(self, index: int) -> str:
-        """The architecture string at an index."""
-        return self.benchmark.space.arch_string(index)
-
-    def random(self) -> int:
-        """A random index, by the global generator of `random`, as there."""
-        return random.randint(0, len(self) - 1)
-
-    def query_index_by_arch(self, arch: Any) -> int:
-        """The index of a string, an object with `tostr()` or an index; -1 if a string has none.
-
-        Raises:
-            ValueError: an index that the space does not have.
-        """
-        if isinstance(arch, int):
-            if not 0 <= arch < len(self):
-                raise ValueError(f"invalid architecture index {arch}: 0 to {len(self) - 1}")
-            return arch
-        text = arch.tostr() if hasattr(arch, "tostr") else arch
-        try:
-            return self.benchmark.space.index(text)
-        except InputError:
-            return -1
-
     def query_meta_info_by_index(self, arch_index: int, hp: str = "12") -> ArchResults:
         """All trainings of an architecture."""
         self._check_hp(hp)
-        return ArchResults(self, self.benchmark.space.check_index(arch_index))
+        info = ArchResults(self, self.space.check_index(arch_index))
+        if not info.dataset_seed:
+            raise NotInTable(f"no table has a row for architecture {arch_index}")
+        return info
 
     def query_by_index(self, arch_index: int, dataname: str | None = None, hp: str = "12") -> Any:
         """`ArchResults`, or with a data set its trainings by their seeds."""
         info = self.query_meta_info_by_index(arch_index, hp)
-        if dataname is None:
-            return info
-        return {
-            seed: ResultsCount(self, arch_index, dataname, seed)
-            for seed in info.get_dataset_seeds(dataname)
-        }
+        return info if dataname is None else info.query(dataname)
 
     def query_info_str_by_arch(self, arch: Any, hp: str = "12") -> str:
         """What is known of an architecture, to print."""
         self._check_hp(hp)
         index = self._index(arch)
         lines = [self.arch(index), f"datasets : {self.benchmark.datasets}, arch-index={index}"]
-        for name in self.benchmark.datasets:
+        for name in self.query_meta_info_by_index(index).get_dataset_names():
             row = self.benchmark.query(index, name, aggregate="mean")
             lines.append(
-                f"{name:14s} FLOP={row.macs / _MILLION:6.2f} M, Params={row.params / _MILLION:.3f} "
+                f"{name:14s} FLOP={row.macs / MILLION:6.2f} M, Params={row.params / MILLION:.3f} "
                 f"M, latency={row.latency_ms:.2f} ms, seeds={list(row.seeds)}."
             )
             shares = (("train", row.train_top1), ("valid", row.valid_top1), ("test", row.test_top1))
@@ -185,9 +180,8 @@ class NATStopology:
             print(self.query_info_str_by_arch(index))
             return
         print(self)
-        rows = [self.benchmark.array("params", name) for name in self.benchmark.datasets]
-        for known in np.flatnonzero(np.all([np.isfinite(of).any(axis=1) for of in rows], axis=0)):
-            print(self.query_info_str_by_arch(int(known)))
+        for known in sorted(self.evaluated_indexes):
+            print(self.query_info_str_by_arch(known))
 
     def get_more_info(
         self,
@@ -196,15 +190,17 @@ class NATStopology:
         iepoch: int | None = None,
         hp: str = "12",
         is_random: bool | int = True,
-    ) -> dict[str, float]:
+    ) -> dict[str, Any]:
         """Losses, accuracies and times of a training: of a random seed unless `is_random` says."""
         self._check_hp(hp)
         found = self._index(index)
         if is_random is True:
             is_random = random.choice(self.benchmark.seeds(found, dataset))
-        info: dict[str, float] = {}
+        clips = self.benchmark.manifest(dataset).clips
+        counts = ", ".join(f"{split}: {count} clips" for split, count in clips.items() if count)
+        info: dict[str, Any] = {"comment": f"{counts}; times in seconds, all-time until this epoch"}
         for split in ("train", "valid", "test"):
-            if not self.benchmark.manifest(dataset).clips.get(split):
+            if not clips.get(split):
                 continue
             of_split = self.metrics(found, dataset, split, iepoch, is_random)
             info[f"{split}-loss"] = of_split["loss"]
@@ -243,12 +239,13 @@ class NATStopology:
         """FLOPs and parameters in millions, latency and training times in seconds, means."""
         self._check_hp(hp)
         row = self.benchmark.query(self._index(index), dataset, aggregate="mean")
+        seconds = _or_zero(row.train_time_s)
         return {
-            "flops": row.macs / _MILLION,
-            "params": row.params / _MILLION,
+            "flops": row.macs / MILLION,
+            "params": row.params / MILLION,
             "latency": None if math.isnan(row.latency_ms) else row.latency_ms / 1e3,
-            "T-train@epoch": row.train_time_s / row.epoch,
-            "T-train@total": row.train_time_s,
+            "T-train@epoch": seconds / row.epoch,
+            "T-train@total": seconds,
             "T-ori-test@epoch": None,
             "T-ori-test@total": None,
         }
@@ -284,30 +281,59 @@ class NATStopology:
         self,
         dataset: str,
         metric_on_set: str,
+        flop_max: float | None = None,
+        param_max: float | None = None,
+        hp: str = "12",
+        enforce_all: bool | None = None,  # noqa: ARG002 - here all have been evaluated
+        *,
         FLOP_max: float | None = None,
         Param_max: float | None = None,
-        hp: str = "12",
     ) -> tuple[int, float]:
         """Index and accuracy of the highest mean over seeds on a set, within limits in millions.
 
-        On "test" this is what a report may compare with, and nothing a search may know. The mean is
-        over the seeds an architecture has: one with fewer of them wins more easily.
+        On "test" this is what a report may compare with, and nothing a search may know. Who
+        competes, and who is first of equals, is as in `Benchmark.best`, whatever `enforce_all`.
+        Its older versions call the limits `FLOP_max` and `Param_max`; these are there too.
+
+        Raises:
+            NotInTable: no architecture that finished with all seeds is within the limits.
         """
         self._check_hp(hp)
         if metric_on_set not in _SPLITS:
             raise NotInTable(f"no set {metric_on_set!r}: there are {', '.join(_SPLITS)}")
-        values = self.benchmark.array(f"final_{_SPLITS[metric_on_set]}_top1", dataset)
-        known = np.isfinite(values)
-        means = np.where(known, values, 0).sum(axis=1) / np.maximum(1, known.sum(axis=1))
-        within = known.any(axis=1)
-        for column, limit in (("macs", FLOP_max), ("params", Param_max)):
-            if limit is not None:
-                costs = self.benchmark.array(column, dataset)
-                within &= np.nan_to_num(costs, nan=-np.inf).max(axis=1) <= limit * _MILLION
+        measured = self.benchmark.array(f"final_{_SPLITS[metric_on_set]}_top1", dataset)
+        means = measured.mean(axis=1)  # NaN where a seed is missing or diverged
+        macs, params = (
+            self.benchmark.array(column, dataset).mean(axis=1) for column in ("macs", "params")
+        )
+        within = np.isfinite(means)
+        for costs, limits in ((macs, (flop_max, FLOP_max)), (params, (param_max, Param_max))):
+            for limit in limits:
+                if limit is not None:
+                    within &= costs <= limit * MILLION
         if not within.any():
-            raise NotInTable(f"table {dataset!r} has no architecture within these limits")
-        best = int(np.argmax(np.where(within, means, -1.0)))
+            raise NotInTable(
+                f"table {dataset!r} has no architecture that finished with all of its seeds and is "
+                "within these limits"
+            )
+        best = leader(means, macs, within)
+        if self.verbose:
+            print(
+                f"the best of {within.sum():,} architectures that finished with all seeds: {best} "
+                f"{self.arch(best)} with accuracy {100 * means[best]:.3f}%"
+            )
         return best, 100 * float(means[best])
+
+    def get_net_param(
+        self,
+        index: Any,
+        dataset: str,
+        seed: int | None,  # noqa: ARG002 - there are none of any seed
+        hp: str = "12",
+    ) -> NoReturn:
+        """Refused: there are no weights."""
+        self._check_hp(hp)
+        refuse_weights(self._index(index), dataset)
 
     def get_net_config(self, index: Any, dataset: str) -> dict[str, Any]:
         """What NATS-Bench needs to build the network; `nas_skeleton.build_network` builds ours."""
@@ -332,25 +358,21 @@ class NATStopology:
     def clear_params(self, index: int, hp: str | None = None) -> None:
         """Nothing: there are no weights."""
 
-    @staticmethod
-    def str2lists(arch_str: str) -> list[tuple[tuple[str, int], ...]]:
-        """The (operation, source node) pairs of nodes 1, 2 and 3."""
-        return [tuple(node) for node in lists(parse_arch(arch_str))]
+    def reset_archive_dir(self, archive_dir: str) -> None:
+        """Nothing: tables stay where they were loaded from."""
 
-    @staticmethod
-    def str2matrix(arch_str: str, search_space: Sequence[str] = OPERATIONS) -> Any:
-        """The cell as a 4x4 array: row target, column source, entry the place of its operation."""
-        found = np.zeros((NODES, NODES))
-        for target, node in enumerate(lists(parse_arch(arch_str)), start=1):
-            for operation, source in node:
-                found[target, source] = search_space.index(operation)
-        return found
+    def reset_fast_mode(self, fast_mode: bool) -> None:
+        """Nothing is otherwise in `fast_mode`."""
+        self.fast_mode = fast_mode
+
+    def _prepare_info(self, index: int) -> None:
+        """Nothing: all is there. Private there, and called by many scripts."""
 
     def _index(self, arch: Any) -> int:
-        index = self.query_index_by_arch(arch)
-        if index < 0:
-            raise NotInTable(f"not an architecture of NAS-Bench-201: {arch!r:.120}")
-        return index
+        try:
+            return self.checked_index(arch)
+        except InputError as error:
+            raise NotInTable(str(error)) from None
 
     def _check_hp(self, hp: str | int) -> None:
         lengths = [str(self.benchmark.epochs(name)[-1]) for name in self.benchmark.datasets]

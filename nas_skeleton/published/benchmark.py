@@ -6,7 +6,7 @@ Nothing is trained, and nothing is chosen by test accuracy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, SupportsIndex, overload
 
@@ -15,18 +15,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from nas_skeleton.errors import InputError
 from nas_skeleton.published.files import Manifest, find_published, published_names
+from nas_skeleton.published.ranking import Best, Cost, Front, find_best, find_front
 from nas_skeleton.published.rows import (
-    AGGREGATES,
     Aggregate,
     AggregateRow,
+    Clips,
     Epoch,
     NotInTable,
     Row,
     Unspecified,
     listed,
 )
+from nas_skeleton.published.seeds import which_trainings
 from nas_skeleton.published.simulation import Simulation
-from nas_skeleton.published.table import Clips, Floats, PublishedTable
+from nas_skeleton.published.table import Floats, PublishedTable
 from nas_skeleton.spaces import Cell, CellSpace
 from nas_skeleton.spaces.cell import cell_from_matrix
 
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from nas_skeleton.results.table import SearchTable
 
 Arch = SupportsIndex | str | Cell | ArrayLike
-Cost = Literal["macs", "params", "latency_ms"]
 Level = Literal["trainings", "epochs", "architectures", "clips"]
 
 
@@ -47,10 +48,12 @@ class Benchmark:
     of operation indices as `CellSpace.matrix` gives it, a `Cell`, or a functional key, which stands
     for the cell of its class with the lowest index.
 
-    A question says which of several trainings it means, by `seed=` or `aggregate=`: without them it
-    is an error that lists the choices. `epoch` is "last" if not said, the end of the recipe; "best"
-    is the epoch that was best on validation, a number one of `epochs`. Of several tables `dataset=`
-    says which.
+    A question says which of several trainings it means, by `seed=`, or by `aggregate=` with the
+    mean or median over all seeds that an architecture has, or over `seeds=`: without them it is an
+    error that lists the choices. `epoch` is "last" if not said, the end of the recipe; "best" is
+    the epoch that was best on validation, a number one of `epochs`. Of several tables `dataset=`
+    says which. What a row has, and in which column of `to_pandas` and `array` it is, `rows.BaseRow`
+    tells.
 
     >>> import nas_skeleton as ns
     >>> table = ns.Benchmark.load("utdmhad")
@@ -60,7 +63,9 @@ class Benchmark:
     >>> 0 <= row.valid_top1 <= 1 and row.train_time_s > 0
     True
     >>> small = table.best(seed=777, max_macs=row.macs)  # by validation
-    >>> small.valid_top1 >= row.valid_top1 and small.macs <= row.macs
+    >>> small.row.valid_top1 >= row.valid_top1 and small.row.macs <= row.macs
+    True
+    >>> small.competed + small.over_limits + small.lacking_seeds == len(table.archs())
     True
     >>> table.query(6111)
     Traceback (most recent call last):
@@ -71,6 +76,8 @@ class Benchmark:
     """
 
     def __init__(self, tables: Sequence[PublishedTable]) -> None:
+        if isinstance(tables, str | Path):
+            raise InputError(f"tables are opened by Benchmark.load({str(tables)!r})")
         self._tables = {table.name: table for table in tables}
         self.space = CellSpace()
 
@@ -84,7 +91,10 @@ class Benchmark:
             InputError: no such table, no name, a damaged one, or one of another schema.
         """
         if not names:
-            raise InputError(f"which table? there are {listed(published_names())}")
+            raise InputError(
+                f"which table? there are {listed(published_names())}; "
+                "`python -m nas_skeleton.runs publish` makes one"
+            )
         return cls([PublishedTable(find_published(name)) for name in names])
 
     def __repr__(self) -> str:
@@ -108,6 +118,16 @@ class Benchmark:
         table = self.table(dataset)
         return table.seeds if arch is None else tuple(table.seeds_of(self.resolve(arch)))
 
+    def archs(
+        self, dataset: str | None = None, *, seed: int | None = None
+    ) -> NDArray[np.signedinteger[Any]]:
+        """Indices of the architectures that have a row, or one with `seed`, ascending."""
+        table = self.table(dataset)
+        there = table.has_row()
+        if seed is None:
+            return np.flatnonzero(there.any(axis=1))
+        return np.flatnonzero(there[:, table.check_seed(seed)])
+
     def epochs(self, dataset: str | None = None) -> tuple[int, ...]:
         """After which epochs trainings were evaluated, 1-based."""
         return self.table(dataset).epochs
@@ -129,11 +149,24 @@ class Benchmark:
         if isinstance(arch, Cell):
             return self.space.index(arch)
         if isinstance(arch, str):
-            members = None if arch.startswith("|") else self.space.functional_classes().get(arch)
-            return members[0] if members else self.space.index(arch)
+            return self._index_of_text(arch)
         if np.ndim(arch) == 0:  # type: ignore[arg-type]
             return self.space.check_index(arch)  # type: ignore[arg-type]
         return self.space.index(cell_from_matrix(arch))  # type: ignore[arg-type]
+
+    def _index_of_text(self, text: str) -> int:
+        if text.startswith("|"):
+            return self.space.index(text)
+        if members := self.space.functional_classes().get(text):
+            return members[0]
+        if text.strip().isdecimal():
+            raise InputError(
+                f"architecture {text!r}: an index is given without quotes: {int(text)}"
+            )
+        raise InputError(
+            f"no architecture {text!r:.120}: a text is an architecture string, such as "
+            f"{self.space.arch_string(0)}, or a functional key"
+        )
 
     @overload
     def query(
@@ -141,7 +174,13 @@ class Benchmark:
     ) -> Row: ...
     @overload
     def query(
-        self, arch: Arch, dataset: str | None = None, *, aggregate: Aggregate, epoch: Epoch = "last"
+        self,
+        arch: Arch,
+        dataset: str | None = None,
+        *,
+        aggregate: Aggregate,
+        seeds: Iterable[int] | None = None,
+        epoch: Epoch = "last",
     ) -> AggregateRow: ...
     def query(
         self,
@@ -150,14 +189,19 @@ class Benchmark:
         *,
         seed: int | None = None,
         aggregate: Aggregate | None = None,
+        seeds: Iterable[int] | None = None,
         epoch: Epoch = "last",
     ) -> Row | AggregateRow:
-        """What is known of an architecture trained with `seed`, or over all its seeds.
+        """What is known of an architecture trained with `seed`, or over all its seeds or `seeds`.
 
-        An aggregate is over the seeds the architecture has, which may be fewer than others have;
-        its `seeds` say which.
+        Without `seeds` an aggregate is over those the architecture has, which may be fewer than
+        others have; its own `seeds` say which.
         """
-        return self._row(self.table(dataset), self.resolve(arch), seed, aggregate, epoch)
+        table, index = self.table(dataset), self.resolve(arch)
+        if seed is not None and aggregate is None and seeds is None:
+            return table.row(index, seed, epoch)
+        which = which_trainings(table.name, table.seeds, seed, aggregate, seeds)
+        return table.answer(index, which, epoch)
 
     def best(
         self,
@@ -165,45 +209,31 @@ class Benchmark:
         *,
         seed: int | None = None,
         aggregate: Aggregate | None = None,
+        seeds: Iterable[int] | None = None,
         epoch: Epoch = "last",
         max_params: float | None = None,
         max_macs: float | None = None,
         max_latency_ms: float | None = None,
-    ) -> Row | AggregateRow:
-        """The architecture with the best top-1 on validation clips, within limits.
+    ) -> Best:
+        """The architecture with the best top-1 on validation clips, within limits: its `row`.
 
-        Never by test accuracy. With an aggregate only architectures compete for which all seeds of
-        the table finished, for a mean over fewer is no fair one. Ties go to fewer MACs, then to the
-        lower index.
+        Never by test accuracy. With an aggregate only architectures compete that finished with all
+        seeds of the table, or with all of `seeds`, for a mean over fewer is no fair one; how many
+        do, and how many do not, the answer tells. Where few have all seeds, one seed or two may be
+        the better question. Ties go to fewer MACs, then to the lower index.
 
         Raises:
-            NotInTable: none is within the limits.
-            InputError: the protocol has no validation clips.
+            NotInTable: none is within the limits, or none has all seeds.
+            InputError: a limit is no number, or the protocol has no validation clips.
         """
         table = self.table(dataset)
-        valid = self._valid(table, seed, aggregate, epoch)
-        macs = self._cost(table, "macs", seed)
+        which = which_trainings(table.name, table.seeds, seed, aggregate, seeds)
         limits: dict[Cost, float | None] = {
             "params": max_params,
             "macs": max_macs,
             "latency_ms": max_latency_ms,
         }
-        within = np.isfinite(valid)
-        for name, limit in limits.items():
-            if limit is not None:
-                within &= self._cost(table, name, seed, aggregate) <= limit
-        if not within.any():
-            least = ", ".join(
-                f"{name} from {np.nanmin(self._cost(table, name, seed, aggregate)):.4g}"
-                for name, limit in limits.items()
-                if limit is not None
-            )
-            raise NotInTable(
-                f"no architecture of table {table.name!r} is within the limits: {least}"
-            )
-        among = np.flatnonzero(within)
-        best = among[np.lexsort((among, macs[among], -valid[among]))[0]]
-        return self._row(table, int(best), seed, aggregate, epoch)
+        return find_best(table, which, epoch, limits)
 
     def pareto(
         self,
@@ -212,21 +242,16 @@ class Benchmark:
         *,
         seed: int | None = None,
         aggregate: Aggregate | None = None,
+        seeds: Iterable[int] | None = None,
         epoch: Epoch = "last",
-    ) -> tuple[Row | AggregateRow, ...]:
-        """The architectures that no other beats in both validation top-1 and `cost`.
+    ) -> Front:
+        """The architectures that no other beats in both validation top-1 and `cost`: its `rows`.
 
         By rising cost. Who competes is said at `best`; of equals the lowest index is there.
         """
         table = self.table(dataset)
-        valid, costs = self._valid(table, seed, aggregate, epoch), self._cost(table, cost, seed)
-        among = np.flatnonzero(np.isfinite(valid) & np.isfinite(costs))
-        front, best = [], -np.inf
-        for arch in among[np.lexsort((among, -valid[among], costs[among]))]:
-            if valid[arch] > best:
-                front.append(int(arch))
-                best = valid[arch]
-        return tuple(self._row(table, arch, seed, aggregate, epoch) for arch in front)
+        which = which_trainings(table.name, table.seeds, seed, aggregate, seeds)
+        return find_front(table, which, epoch, cost)
 
     def neighbours(self, arch: Arch) -> list[int]:
         """Indices of the 24 architectures that differ in one operation."""
@@ -275,8 +300,13 @@ class Benchmark:
         """Ids and labels of the clips of a split, in the order of predictions."""
         return self.table(dataset).clips(split)
 
-    def to_pandas(self, dataset: str | None = None, *, level: Level = "trainings") -> pd.DataFrame:
-        """One row per training (with its copies), epoch of one, architecture or clip."""
+    def to_pandas(self, level: Level = "trainings", dataset: str | None = None) -> pd.DataFrame:
+        """A file of the table as a data frame, with the columns of the file.
+
+        "trainings" has a line for every architecture and seed, copies included; "epochs" one for
+        every evaluated epoch of a training that is no copy; "architectures" the means over seeds
+        after the last epoch; "clips" one for every clip, in the order of predictions.
+        """
         frame: pd.DataFrame = self.table(dataset).to_pandas(level)
         return frame
 
@@ -296,75 +326,5 @@ class Benchmark:
         of_it = [t for t in self._tables.values() if t.manifest.dataset == dataset]
         if len(of_it) == 1:
             return of_it[0]
-        raise NotInTable(f"no table {dataset!r} is loaded: there are {listed(self._tables)}")
-
-    def _row(
-        self,
-        table: PublishedTable,
-        arch: int,
-        seed: int | None,
-        aggregate: Aggregate | None,
-        epoch: Epoch,
-    ) -> Row | AggregateRow:
-        if seed is not None and aggregate is None:
-            return table.row(arch, seed, epoch)
-        how = _checked(table, seed, aggregate)
-        assert how is not None
-        return table.aggregate(arch, how, epoch)
-
-    def _valid(
-        self, table: PublishedTable, seed: int | None, aggregate: Aggregate | None, epoch: Epoch
-    ) -> Floats:
-        """`(architectures,)` validation top-1; NaN of those that do not compete."""
-        how = _checked(table, seed, aggregate)
-        if not table.manifest.clips.get("valid"):
-            raise InputError(
-                f"protocol {table.manifest.protocol!r} of table {table.name!r} has no validation "
-                "clips, and nothing else may choose"
-            )
-        valid = table.measure("valid_top1", epoch)
-        if how is None:
-            assert seed is not None
-            chosen: Floats = valid[:, table.check_seed(seed)]
-            return chosen
-        over: Floats = np.mean(valid, axis=1) if how == "mean" else np.median(valid, axis=1)
-        return over
-
-    def _cost(
-        self,
-        table: PublishedTable,
-        name: Cost,
-        seed: int | None,
-        aggregate: Aggregate | None = "mean",
-    ) -> Floats:
-        """`(architectures,)` of a cost; the aggregate over seeds where none is chosen."""
-        values = table.array(name)
-        if seed is not None:
-            chosen: Floats = values[:, table.check_seed(seed)]
-            return chosen
-        known = np.isfinite(values)
-        if aggregate == "median":
-            medians = np.full(len(values), np.nan)
-            some = known.any(axis=1)
-            medians[some] = np.nanmedian(values[some], axis=1)
-            return medians
-        totals: Floats = np.where(known, values, 0).sum(axis=1)
-        return np.where(known.any(axis=1), totals / np.maximum(1, known.sum(axis=1)), np.nan)
-
-
-def _checked(
-    table: PublishedTable, seed: int | None, aggregate: Aggregate | None
-) -> Aggregate | None:
-    """How to aggregate; None for one seed.
-
-    Raises:
-        Unspecified: neither or both are given.
-        NotInTable: no such aggregate.
-    """
-    choices = f"seed={'|'.join(map(str, table.seeds))} or aggregate={'|'.join(AGGREGATES)}"
-    if (seed is None) == (aggregate is None):
-        both = "" if seed is None else " of both one"
-        raise Unspecified(f"which training?{both} give {choices}")
-    if aggregate is not None and aggregate not in AGGREGATES:
-        raise NotInTable(f"no aggregate {aggregate!r}: there are {', '.join(AGGREGATES)}")
-    return aggregate
+        hint = "; a seed is given as seed=" if str(dataset).isdecimal() else ""
+        raise NotInTable(f"no table {dataset!r} is loaded: there are {listed(self._tables)}{hint}")

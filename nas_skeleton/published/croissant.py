@@ -14,8 +14,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nas_skeleton.published import files
-from nas_skeleton.published.datasheet import LICENCE, USES, WARNINGS, source_of, title_of
+from nas_skeleton.published.datasheet import (
+    RECORDS,
+    USES,
+    WARNINGS,
+    maintenance,
+    source_of,
+    title_of,
+)
 from nas_skeleton.published.files import Manifest
+from nas_skeleton.published.publisher import Publisher
 
 _CONTEXT: dict[str, Any] = {
     "@language": "en",
@@ -61,13 +69,7 @@ _FORMATS = {
     ".parquet": "application/x-parquet",
     ".toml": "application/toml",
 }
-_RECORDS = {  # file -> name of its records, what one is
-    files.TABLE: ("trainings", "One architecture trained with one seed, or a copy of that."),
-    files.CURVES: ("epochs", "What one training was like after one of its epochs."),
-    files.PREDICTIONS: ("predictions", "The classes one training predicts for all clips."),
-    files.SUMMARY: ("architectures", "One architecture: means over its seeds."),
-    files.CLIPS: ("clips", "One clip, in the order of predictions: its id and its label."),
-}
+_NO_LICENCE = "NOASSERTION"  # what SPDX writes where nobody said one
 _CSV_TYPES = {  # of columns that are no numbers with a point
     **dict.fromkeys(("arch_str", "split", "id", "class"), "sc:Text"),
     **dict.fromkeys(
@@ -77,14 +79,15 @@ _CSV_TYPES = {  # of columns that are no numbers with a point
 }
 
 
-def write_croissant(folder: Path, manifest: Manifest) -> None:
+def write_croissant(folder: Path, manifest: Manifest, publisher: Publisher) -> None:
     """Write the metadata; the files it describes must be there."""
-    text = json.dumps(_metadata(folder, manifest), indent=1, ensure_ascii=False)
+    text = json.dumps(_metadata(folder, manifest, publisher), indent=1, ensure_ascii=False)
     (folder / files.CROISSANT).write_text(f"{text}\n", encoding="utf-8")
 
 
-def _metadata(folder: Path, manifest: Manifest) -> dict[str, Any]:
+def _metadata(folder: Path, manifest: Manifest, publisher: Publisher) -> dict[str, Any]:
     source = source_of(manifest)
+    author = publisher.author or "not stated"
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -96,11 +99,11 @@ def _metadata(folder: Path, manifest: Manifest) -> dict[str, Any]:
         "description": title_of(manifest),
         "version": f"{manifest.schema}.0.0",
         "datePublished": manifest.trained_until[:10],
-        "license": LICENCE,
-        "creator": {"@type": "sc:Organization", "name": "The nas_skeleton authors"},
+        "license": publisher.licence or _NO_LICENCE,
+        "creator": {"@type": "sc:Organization", "name": author, **_reached_at(publisher.contact)},
         "url": "./",
-        "citeAs": f"nas_skeleton {manifest.published_with}, table {manifest.name!r}; see "
-        f"CITATION.cff. The clips: {source.citation or manifest.dataset}",
+        "citeAs": f"Author: {author}. Table {manifest.name!r}, published with nas_skeleton "
+        f"{manifest.published_with}. The clips: {source.citation or manifest.dataset}",
         "isLiveDataset": False,
         "rai:dataCollection": "Networks were trained by nas_skeleton; nothing was collected from "
         "people. Labels and ids of clips are those of the data set.",
@@ -108,8 +111,7 @@ def _metadata(folder: Path, manifest: Manifest) -> dict[str, Any]:
         "rai:dataLimitations": WARNINGS,
         "rai:personalSensitiveInformation": "None: no skeletons are in it, only ids and labels of "
         "clips and the classes that networks predict for them.",
-        "rai:dataReleaseMaintenancePlan": "Kept in the repository of nas_skeleton. Another schema "
-        "gets another number; rows that are added later come with a new manifest.",
+        "rai:dataReleaseMaintenancePlan": " ".join(maintenance(manifest, publisher)),
         "distribution": [
             {
                 "@type": "cr:FileObject",
@@ -123,9 +125,15 @@ def _metadata(folder: Path, manifest: Manifest) -> dict[str, Any]:
             for name, file in manifest.files.items()
         ],
         "recordSet": [
-            _record_set(folder / name, *described) for name, described in _RECORDS.items()
+            _record_set(folder / name, *described) for name, described in RECORDS.items()
         ],
     }
+
+
+def _reached_at(contact: str) -> dict[str, str]:
+    if not contact:
+        return {}
+    return {"url" if "://" in contact else "email": contact}
 
 
 def _record_set(path: Path, name: str, description: str) -> dict[str, Any]:

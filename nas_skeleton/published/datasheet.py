@@ -14,22 +14,30 @@ from nas_skeleton.errors import InputError
 from nas_skeleton.published import files
 from nas_skeleton.published.files import Manifest
 from nas_skeleton.published.noise import describe_noise
+from nas_skeleton.published.publisher import Publisher
 from nas_skeleton.published.summary import DIGITS
 from nas_skeleton.published.table import PublishedTable
 from nas_skeleton.results import schema
 from nas_skeleton.results.leaderboard import short_count
 from nas_skeleton.skeletons.load import load_dataset_card
 from nas_skeleton.spaces.space import CELLS
+from nas_skeleton.training.result import ANALYTIC
 
-LICENCE = "https://www.apache.org/licenses/LICENSE-2.0"
+RECORDS = {  # file -> name of its records, what one is
+    files.TABLE: ("trainings", "One architecture trained with one seed, or a copy of that."),
+    files.CURVES: ("epochs", "What one training was like after one of its epochs."),
+    files.PREDICTIONS: ("predictions", "The classes one training predicts for all clips."),
+    files.SUMMARY: ("architectures", "One architecture: means over its seeds."),
+    files.CLIPS: ("clips", "One clip, in the order of predictions: its id and its label."),
+}
 USES = (
     "Studying search strategies, predictors and proxies on skeleton action recognition without "
     "training anything; studying which cells work behind a graph stem; teaching."
 )
 WARNINGS = (
     "Architectures may be chosen by validation accuracy only. Copied rows are no independent "
-    "trainings. Differences within the noise stated in the datasheet are none. Accuracies are "
-    "those of one recipe on one split, not the best a network can do."
+    "trainings. A difference within the noise stated in the datasheet is no difference. Accuracies "
+    "are those of one recipe on one split, not the best a network can do."
 )
 
 
@@ -38,6 +46,7 @@ class Source:
     """What the card of the data set says of it; empty where there is no such card."""
 
     title: str = ""
+    description: str = ""
     licence: str = ""
     citation: str = ""
     get: str = ""
@@ -52,30 +61,38 @@ def source_of(manifest: Manifest) -> Source:
     except InputError:
         return Source()
     get = card.raw.get if card.raw else ""
-    return Source(card.title, card.licence, card.citation, get, note)
+    return Source(card.title, card.description, card.licence, card.citation, get, note)
 
 
 def title_of(manifest: Manifest) -> str:
     """One sentence that says what the table is."""
     seeds = ", ".join(map(str, manifest.seeds))
     return (
-        f"{manifest.architectures:,} of the {CELLS:,} cells of NAS-Bench-201 in space "
-        f"{manifest.space!r} on skeleton action recognition: data set {manifest.dataset!r}, "
-        f"protocol {manifest.protocol!r}, recipe {manifest.recipe!r}, seeds {seeds}."
+        f"Accuracies, costs and predictions of {manifest.architectures:,} of the {CELLS:,} cells "
+        f"of NAS-Bench-201 on skeleton action recognition: search space {manifest.space!r}, data "
+        f"set {manifest.dataset!r}, protocol {manifest.protocol!r}, recipe {manifest.recipe!r}, "
+        f"{'seeds' if len(manifest.seeds) > 1 else 'seed'} {seeds}."
     )
 
 
-def write_datasheet(folder: Path, manifest: Manifest, table: pd.DataFrame) -> None:
+def size(count: int) -> str:
+    """Bytes as "3.4 kB" or "1.2 MB"."""
+    return f"{count / 1e3:.1f} kB" if count < 1e6 else f"{count / 1e6:.1f} MB"
+
+
+def write_datasheet(
+    folder: Path, manifest: Manifest, table: pd.DataFrame, publisher: Publisher
+) -> None:
     """Write the datasheet of `table`, whose other files are there."""
     sections = {
-        "Motivation": _motivation(),
+        "Motivation": _motivation(manifest, publisher),
         "Composition": _composition(folder, manifest, table),
         "Noise": describe_noise(PublishedTable(folder)),
         "Collection process": _collection(manifest, table),
         "Preprocessing, cleaning, labelling": _preprocessing(manifest),
         "Uses": [USES, WARNINGS],
-        "Distribution": _distribution(manifest),
-        "Maintenance": _maintenance(manifest),
+        "Distribution": _distribution(manifest, publisher),
+        "Maintenance": maintenance(manifest, publisher),
     }
     text = [f"# Datasheet of the table {manifest.name!r}", title_of(manifest)]
     for heading, paragraphs in sections.items():
@@ -83,11 +100,12 @@ def write_datasheet(folder: Path, manifest: Manifest, table: pd.DataFrame) -> No
     (folder / files.DATASHEET).write_text("\n\n".join(text) + "\n", encoding="utf-8")
 
 
-def _motivation() -> list[str]:
+def _motivation(manifest: Manifest, publisher: Publisher) -> list[str]:
     return [
-        "Made so that neural architecture search on skeleton action recognition can be studied in "
-        "milliseconds and compared fairly: everybody asks the same table. Made by the nas_skeleton "
-        "authors with the program that reads it."
+        "For studying neural architecture search on skeleton action recognition in milliseconds, "
+        "and for comparing fairly: everybody asks the same table. Made with nas_skeleton "
+        f"{manifest.published_with}, which also reads it. Author: "
+        f"{publisher.author or 'not stated'}."
     ]
 
 
@@ -102,11 +120,10 @@ def _composition(folder: Path, manifest: Manifest, table: pd.DataFrame) -> list[
         for seed in manifest.seeds
     ]
     sizes = [
-        f"| {file.name} | {file.stat().st_size / 1e6:.2f} MB |"
-        for file in sorted(folder.iterdir())
-        if file.name in files.DATA
+        f"| {name} | {size((folder / name).stat().st_size)} | {what} |"
+        for name, what in _CONTENTS.items()
     ]
-    clips = ", ".join(f"{count} {split}" for split, count in manifest.clips.items())
+    clips = ", ".join(f"{count:,} {_SPLITS[split]}" for split, count in manifest.clips.items())
     columns = [
         f"| {column} | {100 * done[name].min():.1f} | {100 * done[name].median():.1f} | "
         f"{100 * done[name].max():.1f} |"
@@ -125,7 +142,8 @@ def _composition(folder: Path, manifest: Manifest, table: pd.DataFrame) -> list[
                 *per_seed,
             ]
         ),
-        f"Clips: {clips}; {len(manifest.classes)} classes, {manifest.joints} joints.",
+        f"The networks tell {len(manifest.classes)} classes of actions apart, by clips of "
+        f"{manifest.joints} joints: {clips}.",
         "Top-1 accuracy after the last epoch, over the trained rows, in percent:",
         "\n".join(["| | lowest | median | highest |", "|---|---:|---:|---:|", *columns]),
         f"Parameters {short_count(table['params'].min())} to {short_count(table['params'].max())}, "
@@ -133,9 +151,17 @@ def _composition(folder: Path, manifest: Manifest, table: pd.DataFrame) -> list[
         "MACs are multiply-accumulates of convolutions, graph sums and the classifier; dead edges "
         "count, as in NAS-Bench-201.",
         "Numbers are stored as they were measured, in double precision, accuracies as shares in "
-        f"[0, 1]; the summary has {DIGITS} digits behind the point.",
-        "\n".join(["| file | size |", "|---|---:|", *sizes]),
+        f"[0, 1]; the summary has {DIGITS} digits behind the point. Units are in the names of "
+        "columns: `_s` seconds, `_ms` milliseconds, `_mb` MiB; top-1, top-5 and the mean of top-1 "
+        "over classes are called `_top1`, `_top5` and `_mean_class`.",
+        "\n".join(["| file | size | what a line is |", "|---|---:|---|", *sizes]),
     ]
+
+
+_CONTENTS = {name: what for name, (_, what) in RECORDS.items()} | {
+    files.CARD: "The card of the search space: stem, macro skeleton and recipes."
+}
+_SPLITS = {"train": "for training", "valid": "for validation", "test": "for the test"}
 
 
 _TOP1 = {"validation": "final_valid_top1", "test": "final_test_top1"}
@@ -147,20 +173,35 @@ def _collection(manifest: Manifest, table: pd.DataFrame) -> list[str]:
         f"| {part.device} | {part.engine} | {part.precision} | {part.host} | {part.trainings:,} |"
         for part in manifest.hardware
     ]
-    hours = done["train_time_s"].sum() / 3600
-    recipe = ", ".join(f"{key} {value}" for key, value in manifest.recipe_values.items())
+    recipe = ", ".join(
+        f"{key} {value}" for key, value in manifest.recipe_values.items() if value not in (None, [])
+    )
+    of_engine = {engine: rows["train_time_s"] for engine, rows in done.groupby("engine")}
+    unasked = len(of_engine.pop(ANALYTIC, []))
+    trained = pd.concat(list(of_engine.values())) if of_engine else pd.Series(dtype="float64")
+    paragraphs = [
+        f"Trained with nas_skeleton {', '.join(manifest.trained_with)}, the last one on "
+        f"{manifest.trained_until[:10]} (UTC); each training from its own random numbers, derived "
+        "from its seed and identity.",
+    ]
+    if len(trained):
+        paragraphs.append(
+            f"{len(trained):,} trainings took {_span(trained.sum())} in all, evaluations "
+            f"included, and {trained.median():.3g} s each at the median. Times depend on the "
+            "machine and on how many candidates advanced together."
+        )
+    if unasked:
+        paragraphs.append(
+            f"{unasked:,} rows of cells that ignore their input were filled in without training "
+            f"(engine `{ANALYTIC}`): whatever such a cell learns, it says the same of every clip."
+        )
     return [
-        f"Trained by nas_skeleton {', '.join(manifest.trained_with)} until "
-        f"{manifest.trained_until}, each training from its own random numbers, derived from its "
-        "seed and identity. "
-        f"{hours:,.1f} hours of training in all, evaluations included; "
-        f"{done['train_time_s'].median():.3g} s each at the median. Times depend on the machine "
-        "and on how many candidates advanced together.",
-        f"Recipe {manifest.recipe!r} (hash {manifest.recipe_hash}; the card is {files.CARD}): "
+        " ".join(paragraphs),
+        f"Recipe {manifest.recipe!r} (hash {manifest.recipe_hash}; {files.CARD} has the card): "
         f"{recipe}. Evaluated after epochs {', '.join(map(str, manifest.epochs))}.",
         "\n".join(
             [
-                "| device | engine | precision | machine (hash of its name) | trainings |",
+                "| device | engine | precision | machine | trainings |",
                 "|---|---|---|---|---:|",
                 *machines,
             ]
@@ -173,33 +214,55 @@ def _collection(manifest: Manifest, table: pd.DataFrame) -> list[str]:
     ]
 
 
+def _span(seconds: float) -> str:
+    if seconds < 180:
+        return f"{seconds:.3g} seconds"
+    return f"{seconds / 60:.1f} minutes" if seconds < 3 * 3600 else f"{seconds / 3600:,.1f} hours"
+
+
 def _preprocessing(manifest: Manifest) -> list[str]:
     source = source_of(manifest)
-    note = f" ({source.note})" if source.note else ""
+    about = f" {source.description}" if source.description else ""
+    note = f' ("{source.note}")' if source.note else ""
     return [
-        f"Networks saw {manifest.modality} of clips of {source.title or manifest.dataset}, split "
-        f"by protocol {manifest.protocol!r}{note}. Fingerprint of the prepared clips: "
-        f"{manifest.fingerprint}. Labels are the data set's own.",
+        f"The clips are those of {source.title or repr(manifest.dataset)}.{about} They were split "
+        f"by protocol {manifest.protocol!r}{note}; networks saw the modality "
+        f"{manifest.modality!r} of them. Labels are the data set's own.",
+        f"Fingerprint of the prepared clips: {manifest.fingerprint}.",
         "Nothing was left out but trainings that crashed or are unfinished. Diverged trainings are "
         'in the table with status "diverged" and no accuracy.',
     ]
 
 
-def _distribution(manifest: Manifest) -> list[str]:
+def _distribution(manifest: Manifest, publisher: Publisher) -> list[str]:
     source = source_of(manifest)
-    lines = [f"The table is under the licence of nas_skeleton ({LICENCE})."]
-    if source.licence:
-        lines.append(
-            f"The clips are not in it. The data set: {source.licence}. {source.citation}. "
-            f"From {source.get}."
-        )
-    return [" ".join(lines), f"{files.MANIFEST} has the SHA-256 of every file."]
-
-
-def _maintenance(manifest: Manifest) -> list[str]:
+    licence = publisher.licence or (
+        "not stated, so ask the publisher before you pass the table on or build on it"
+    )
+    items = {
+        "Licence of the table": licence,
+        "Of the clips it holds": "ids and labels, no skeletons",
+        "Licence of the clips": source.licence or "not known here",
+        "To cite for the clips": source.citation,
+        "Where to get the clips": source.get,
+    }
     return [
-        f"Kept in the repository of nas_skeleton; errors are reported there. Schema of the folder "
-        f"{manifest.schema}, of the columns {manifest.results_schema}: a reader that does not know "
-        "them says so. Rows that are added later come with a new manifest; numbers that were "
-        "published do not change silently."
+        "\n".join(f"* {name}: {text}" for name, text in items.items() if text),
+        f"{files.MANIFEST} has the SHA-256 of every file, and `python -m nas_skeleton.runs check` "
+        f"looks whether they are sound. `nas_skeleton.Benchmark.load({manifest.name!r})` reads "
+        "them, as does any program that knows Parquet and CSV.",
+    ]
+
+
+def maintenance(manifest: Manifest, publisher: Publisher) -> list[str]:
+    """Who is told of errors, and what becomes of the table."""
+    errors = (
+        f"Errors are reported to {publisher.contact}"
+        if publisher.contact
+        else "Where to report errors is not stated"
+    )
+    return [
+        f"{errors}. A table that is published again with further rows has other checksums and a "
+        f"later date: name them when you compare. The schema of the folder is {manifest.schema}, "
+        f"that of the columns {manifest.results_schema}: a reader that does not know them says so."
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections import Counter
@@ -23,6 +22,7 @@ from nas_skeleton.published.check import check_table
 from nas_skeleton.published.croissant import write_croissant
 from nas_skeleton.published.datasheet import write_datasheet
 from nas_skeleton.published.files import Hardware, Manifest
+from nas_skeleton.published.publisher import UNSTATED, Publisher
 from nas_skeleton.published.summary import write_clips, write_summary
 from nas_skeleton.results import collect, schema, store
 from nas_skeleton.results.copies import with_copies
@@ -44,6 +44,7 @@ def publish(
     folder: Path,
     *,
     hardware: str = "",
+    publisher: Publisher = UNSTATED,
     sample: Run | None = None,
     watch: Watch = lambda _: lambda: None,
 ) -> Manifest:
@@ -59,6 +60,7 @@ def publish(
         name: of the table.
         folder: where published tables lie.
         hardware: what the trainings ran on, in words.
+        publisher: who answers for the table, and its licence.
         sample: the one of `runs` whose architectures were drawn in proportion from all.
         watch: tells how far it is.
 
@@ -77,7 +79,7 @@ def publish(
     temporary.mkdir(parents=True)
     try:
         sampled = sorted(set(sample.rows(["arch_index"])["arch_index"].tolist())) if sample else []
-        manifest = _write(runs, merged, space, temporary, name, hardware, sampled, watch)
+        manifest = _write(runs, merged, space, temporary, name, hardware, publisher, sampled, watch)
         _check(temporary, target)
         _put_in_place(temporary, target)
     finally:
@@ -144,6 +146,7 @@ def _write(
     folder: Path,
     name: str,
     hardware: str,
+    publisher: Publisher,
     sampled: list[int],
     watch: Watch,
 ) -> Manifest:
@@ -151,7 +154,7 @@ def _write(
     advance = watch(sum(-(-len(own) // BATCH) for _, own in rows.groupby(_RUN)) + 1)
     curves, predictions = _details(runs, rows, advance)
     table = with_copies(rows[list(schema.COLUMNS)], space, data)
-    table = table.assign(host=table["host"].map(_hashed))
+    table = table.assign(host=_numbered(table["host"]))
     in_arrow = pa.Table.from_pandas(table, collect.TABLE, preserve_index=False)
     _write_parquet(in_arrow, folder / files.TABLE)
     _write_parquet(curves, folder / files.CURVES)
@@ -190,9 +193,9 @@ def _write(
         files={file: files.describe_file(folder / file) for file in files.DATA},
     )
     files.write_manifest(folder, manifest)  # so that the table can be read
-    write_datasheet(folder, manifest, table)
+    write_datasheet(folder, manifest, table, publisher)
     manifest.files[files.DATASHEET] = files.describe_file(folder / files.DATASHEET)
-    write_croissant(folder, manifest)  # describes the others
+    write_croissant(folder, manifest, publisher)  # describes the others
     manifest.files[files.CROISSANT] = files.describe_file(folder / files.CROISSANT)
     files.write_manifest(folder, manifest)
     advance()
@@ -244,9 +247,10 @@ def _write_parquet(table: pa.Table, path: Path, rows_together: int | None = None
     )
 
 
-def _hashed(host: str | None) -> str | None:
-    """A machine told apart from others, without its name."""
-    return None if not host else hashlib.sha256(host.encode()).hexdigest()[:8]
+def _numbered(hosts: pd.Series) -> pd.Series:
+    """Machines told apart by numbers in the order in which they appear, without their names."""
+    numbers, _ = pd.factorize(hosts.replace("", None))
+    return pd.Series(numbers, hosts.index).map(lambda n: f"machine {n + 1}" if n >= 0 else None)
 
 
 def _hardware(table: pd.DataFrame) -> list[Hardware]:

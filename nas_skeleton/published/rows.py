@@ -10,6 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nas_skeleton.errors import InputError
 
 Aggregate = Literal["mean", "median"]
@@ -31,6 +34,23 @@ class Unspecified(InputError, ValueError):
 @dataclass(frozen=True, slots=True)
 class BaseRow:
     """What is known of an architecture, of one training or over several.
+
+    The columns of files, and so of `Benchmark.to_pandas` and `Benchmark.array`, bear these names,
+    but where a file has more than one of a kind:
+
+    ======================================  ==============================================
+    attribute                               column of `to_pandas("trainings")`
+    ======================================  ==============================================
+    ``train_top1`` ... ``test_mean_class``  ``final_train_top1`` ..., after the last epoch;
+                                            ``best_train_top1`` ... with `epoch="best"`
+    ``epoch``                               ``epochs``; ``best_epoch`` with `epoch="best"`
+    ``table``                               none: the name of the folder
+    any other                               the same; ``train_time_s`` is until the last epoch
+    ======================================  ==============================================
+
+    With another `epoch`, attributes are columns of `to_pandas("epochs")`, which has accuracies
+    only. `to_pandas("architectures")` has the accuracies, time and latency of an `AggregateRow`
+    over all seeds under its names, and in `seeds`, `copied` and `diverged` how many there are.
 
     Attributes:
         table: name of the published table.
@@ -105,6 +125,21 @@ class AggregateRow(BaseRow):
     diverged_seeds: tuple[int, ...]
     valid_top1_sd: float
     test_top1_sd: float
+
+
+@dataclass(frozen=True)
+class Clips:
+    """The clips of one split, in the order of predictions.
+
+    Attributes:
+        ids: their names in the data set.
+        labels: `(n,)` true classes, 0-based.
+        classes: names of the classes.
+    """
+
+    ids: tuple[str, ...]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
 
 
 def listed(values: Iterable[object]) -> str:

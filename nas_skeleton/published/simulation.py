@@ -22,7 +22,7 @@ class Answer:
 
     Attributes:
         arch_index: of the architecture.
-        epoch: after which it was stopped, 1-based.
+        epoch: after which `valid_top1` was measured, 1-based.
         valid_top1: on validation clips, in [0, 1]; 0 where the training diverged, as in replays.
         macs, params, latency_ms: as in `rows.Row`.
         cost_s: seconds this training took, its evaluations included.
@@ -44,7 +44,8 @@ class Simulation:
 
     Test accuracies are not there to be seen; look them up with `Benchmark.query` when the search is
     over. A training begins anew with every call, and is paid for again. That of E epochs costs the
-    share E of all epochs of what the whole one took. What a diverged one took is not stored, and
+    share E of all epochs of what the whole one took; the epoch that was "best" is known only when
+    all are over, and costs the whole one. What a diverged one took is not stored, and
     a cell that ignores its input is not trained (engine "analytic"): both are free.
     """
 
@@ -60,9 +61,11 @@ class Simulation:
         Raises:
             NotInTable: no such row or epoch.
         """
-        row = self._table.row(self._benchmark.resolve(arch), self.seed, epoch)
+        index = self._benchmark.resolve(arch)
+        row = self._table.row(index, self.seed, epoch)
         lost = row.valid_top1 != row.valid_top1
-        cost = 0.0 if row.train_time_s != row.train_time_s else row.train_time_s
+        paid = self._table.row(index, self.seed, "last") if epoch == "best" else row
+        cost = 0.0 if paid.train_time_s != paid.train_time_s else paid.train_time_s
         self.clock_s += cost
         return Answer(
             row.arch_index,

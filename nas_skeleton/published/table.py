@@ -7,9 +7,7 @@ predictions when they are asked for. Choosing by validation and comparing is `be
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,16 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nas_skeleton.published import files
-from nas_skeleton.published.rows import Aggregate, AggregateRow, Epoch, NotInTable, Row, listed
+from nas_skeleton.published.rows import (
+    Aggregate,
+    AggregateRow,
+    Clips,
+    Epoch,
+    NotInTable,
+    Row,
+    listed,
+)
+from nas_skeleton.published.seeds import OVER, Which, check_seed, deviation
 from nas_skeleton.results import schema
 from nas_skeleton.spaces import CellSpace
 from nas_skeleton.training.result import SPLITS
@@ -34,21 +41,6 @@ _VALID_TOP1, _TEST_TOP1 = (
     1 + len(_COSTS) + _MEASURES.index(f"{s}_top1") for s in ("valid", "test")
 )
 _MISSING = -1  # no row, no source
-
-
-@dataclass(frozen=True)
-class Clips:
-    """The clips of one split, in the order of predictions.
-
-    Attributes:
-        ids: their names in the data set.
-        labels: `(n,)` true classes, 0-based.
-        classes: names of the classes.
-    """
-
-    ids: tuple[str, ...]
-    labels: NDArray[np.int64]
-    classes: tuple[str, ...]
 
 
 class PublishedTable:
@@ -105,21 +97,23 @@ class PublishedTable:
             *self._described(arch, at, after),
             *costs,
             *accuracies,
-            seed,
+            self.seeds[self._seed_at[seed]],  # a plain number
             self._statuses[self._status.item(at)],
             None if source == _MISSING else source,
         ]
         return Row(*values)
 
-    def aggregate(self, arch: int, how: Aggregate, epoch: Epoch = "last") -> AggregateRow:
-        """The mean or median over all seeds of an architecture that finished.
+    def aggregate(
+        self, arch: int, how: Aggregate, epoch: Epoch = "last", seeds: Sequence[int] | None = None
+    ) -> AggregateRow:
+        """The mean or median over the `seeds` of an architecture that finished, or all it has.
 
         Raises:
-            NotInTable: it has no row, or was not evaluated after that epoch.
+            NotInTable: it has no such row, or was not evaluated after that epoch.
         """
         finished, copied, diverged = [], [], []
         measured = []
-        for seed in self.seeds_of(arch):
+        for seed in self.seeds_of(arch) if seeds is None else seeds:
             at = self._row_of(arch, seed)
             if self._statuses[self._status.item(at)] == schema.DIVERGED:
                 diverged.append(seed)
@@ -130,7 +124,7 @@ class PublishedTable:
             after, costs, accuracies = self._measured(at, epoch)
             measured.append((after, *costs, *accuracies))
         columns = list(zip(*measured, strict=True)) or [(np.nan,)] * _MEASURED
-        over = _OVER[how]
+        over = OVER[how]
         values: list[Any] = [
             *self._described(arch, at, max(columns[0]) if measured else self.epochs[-1]),
             *map(over, columns[1:]),
@@ -138,10 +132,30 @@ class PublishedTable:
             tuple(finished),
             tuple(copied),
             tuple(diverged),
-            _deviation(columns[_VALID_TOP1]),
-            _deviation(columns[_TEST_TOP1]),
+            deviation(columns[_VALID_TOP1]),
+            deviation(columns[_TEST_TOP1]),
         ]
         return AggregateRow(*values)
+
+    def answer(self, arch: int, which: Which, epoch: Epoch = "last") -> Row | AggregateRow:
+        """The row or aggregate that a question means.
+
+        Raises:
+            NotInTable: see `row` and `aggregate`.
+        """
+        if which.how is not None:
+            return self.aggregate(arch, which.how, epoch, which.seeds)
+        assert which.seeds is not None
+        return self.row(arch, which.seeds[0], epoch)
+
+    def has_row(self) -> NDArray[np.bool_]:
+        """`(architectures, seeds)` whether there is a row."""
+        there: NDArray[np.bool_] = self._rows != _MISSING
+        return there
+
+    def functions(self, archs: NDArray[np.signedinteger[Any]]) -> int:
+        """How many different functions these architectures are, which all have a row."""
+        return len(np.unique(self._key[self._rows[archs].max(axis=1)]))
 
     def seeds_of(self, arch: int) -> list[int]:
         """The seeds an architecture has a row for.
@@ -168,7 +182,11 @@ class PublishedTable:
         """
         numbers = [name for name, kind in schema.COLUMNS.items() if kind != "TEXT"]
         if column not in numbers:
-            raise NotInTable(f"no column of numbers {column!r}: there are {', '.join(numbers)}")
+            own = f"{column} of a row is final_{column}, or best_{column}; "
+            hint = own if f"final_{column}" in numbers else ""
+            raise NotInTable(
+                f"no column of numbers {column!r}: {hint}there are {', '.join(numbers)}"
+            )
         values = self._column(column, np.nan).astype(np.float64)
         return np.where(self._rows == _MISSING, np.nan, values[self._rows])
 
@@ -242,11 +260,12 @@ class PublishedTable:
         return Clips(ids, np.array(labels, np.int64), tuple(self.manifest.classes))
 
     def check_seed(self, seed: int) -> int:
-        """`seed`, if the table has it."""
-        if seed not in self._seed_at:
-            raise NotInTable(
-                f"table {self.name!r} has no seed {seed!r}: it has {listed(self.seeds)}"
-            )
+        """Which column of arrays `seed` has.
+
+        Raises:
+            NotInTable: the table has no such seed.
+        """
+        check_seed(self.name, self.seeds, seed)
         return self._seed_at[seed]
 
     def measure(self, name: str, epoch: Epoch) -> Floats:
@@ -267,10 +286,8 @@ class PublishedTable:
         return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
 
     def _row_of(self, arch: int, seed: int) -> int:
-        at = self._seed_at.get(seed)
-        row = _MISSING if at is None else self._rows.item(arch, at)
+        row = self._rows.item(arch, self.check_seed(seed))
         if row == _MISSING:
-            self.check_seed(seed)
             known = listed(self.seeds_of(arch))
             raise NotInTable(
                 f"table {self.name!r} has no row for architecture {arch} with seed {seed}: it has "
@@ -383,24 +400,3 @@ _LEVELS = {
     "architectures": files.SUMMARY,
     "clips": files.CLIPS,
 }
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def _median(values: Sequence[float]) -> float:
-    ordered, half = sorted(values), len(values) // 2
-    return ordered[half] if len(values) % 2 else (ordered[half - 1] + ordered[half]) / 2
-
-
-def _deviation(values: Sequence[float]) -> float:
-    """Standard deviation, NaN of one value."""
-    if len(values) < 2:
-        return math.nan
-    mean = _mean(values)
-    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
-
-
-# Python's own: a question is over a few seeds, and `statistics` takes ten times as long.
-_OVER = {"mean": _mean, "median": _median}

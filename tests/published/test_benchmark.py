@@ -1,11 +1,13 @@
 """`Benchmark`: answers are the table's rows; what is left open or absent is an error."""
 
+import dataclasses
 import doctest
 import math
 import shutil
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,6 +23,7 @@ from nas_skeleton.published.publish import publish
 from nas_skeleton.published.rows import NotInTable, Unspecified
 from nas_skeleton.results import schema
 
+HERE = Path("published")
 MEASURES = [f"{s}_{m}" for s in ("train", "valid", "test") for m in schema.METRICS]
 
 
@@ -63,6 +66,13 @@ def test_all_notations_mean_the_same(benchmark, arch):
         space.functional_key(arch),  # it is the lowest index of its class
     ):
         assert benchmark.query(notation, seed=777) == row
+
+
+def test_seeds_of_any_library_are_plain_numbers_in_rows(benchmark, arch):
+    seed = np.int64(777)
+    assert type(benchmark.query(arch, seed=seed).seed) is int
+    (only,) = benchmark.query(arch, aggregate="mean", seeds=[seed]).seeds
+    assert type(only) is int
 
 
 def test_rows_cannot_be_changed(benchmark, arch):
@@ -120,8 +130,11 @@ def test_which_training_is_meant_must_be_said(benchmark, arch):
     for ask in (benchmark.query, lambda _: benchmark.best(), lambda _: benchmark.pareto("macs")):
         with pytest.raises(Unspecified, match=r"give seed=777\|888 or aggregate=mean\|median"):
             ask(arch)
-    with pytest.raises(Unspecified, match="of both one"):
+    with pytest.raises(Unspecified, match=r"seed=777 is one training.*'mean' is over several"):
         benchmark.query(arch, seed=777, aggregate="mean")
+    for which in ({}, {"seed": 777}):
+        with pytest.raises(Unspecified, match=r"seeds= is for an aggregate: .*mean\|median"):
+            benchmark.query(arch, seeds=(777,), **which)
     with pytest.raises(ValueError, match=r"give seed=777\|888"):
         benchmark.simulate()
 
@@ -174,13 +187,117 @@ def test_the_best_is_that_by_validation_within_limits(benchmark, which, limits, 
         ["final_valid_top1", "macs", "arch_index"], ascending=[False, True, True]
     )
     found = benchmark.best(**which, **limits, epoch=epoch)
-    assert found.arch_index == order["arch_index"].iloc[0]
-    assert found.valid_top1 == pytest.approx(order["final_valid_top1"].iloc[0])
+    assert found.row == benchmark.query(order["arch_index"].iloc[0], **which, epoch=epoch)
+    assert found.row.valid_top1 == pytest.approx(order["final_valid_top1"].iloc[0])
+
+
+@pytest.mark.parametrize(
+    ("which", "seeds"),
+    [
+        ({"seed": 777}, [777]),
+        ({"seed": 888}, [888]),
+        ({"aggregate": "mean"}, [777, 888]),
+        ({"aggregate": "median", "seeds": (777,)}, [777]),
+        ({"aggregate": "mean", "seeds": [888, 777]}, [777, 888]),
+    ],
+)
+def test_how_many_competed_and_how_many_lacked_a_seed_is_told(benchmark, rows, which, seeds):
+    valid = rows["final_valid_top1"].unstack("seed")[seeds]
+    complete = valid.dropna()
+    macs = rows["macs"].groupby("arch_index").first()[complete.index]
+    found = benchmark.best(**which, max_macs=1e7)
+    assert found.competed == (macs <= 1e7).sum()
+    assert found.over_limits == (macs > 1e7).sum()
+    assert found.lacking_seeds == len(valid) - len(complete)
+    keys = rows["functional_key"].groupby("arch_index").first()
+    assert found.functions == keys[macs.index[macs <= 1e7]].nunique()
+    front = benchmark.pareto("macs", **which)
+    counts = (front.competed, front.functions, front.lacking_seeds, front.unmeasured)
+    assert counts == (
+        len(complete),
+        keys[complete.index].nunique(),
+        len(valid) - len(complete),
+        0,
+    )
+
+
+def test_an_aggregate_can_be_over_some_of_the_seeds(benchmark, arch):
+    both = benchmark.query(arch, aggregate="mean")
+    assert benchmark.query(arch, aggregate="mean", seeds=[777, 888]) == both
+    one, row = (
+        benchmark.query(arch, aggregate="mean", seeds=(888,)),
+        benchmark.query(arch, seed=888),
+    )
+    assert (one.seeds, one.valid_top1, one.train_time_s) == (
+        (888,),
+        row.valid_top1,
+        row.train_time_s,
+    )
+    (single, *_) = [a for a in range(15_625) if benchmark.seeds(a) == (777,)]
+    with pytest.raises(NotInTable, match=f"no row for architecture {single} with seed 888"):
+        benchmark.query(single, aggregate="mean", seeds=(777, 888))
+    for wrong in ((), (777, 777), 777, "777"):
+        with pytest.raises(Unspecified, match=r"different ones of 777, 888, such as seeds="):
+            benchmark.query(arch, aggregate="mean", seeds=wrong)
+
+
+def test_where_none_has_all_seeds_it_is_told_how_many_have_each(few, made):
+    lonely = made.make_run("lonely", [made.training(made.some[0], 777)])
+    other = made.make_run("other", [made.training(made.some[-1], 888)])
+    publish([lonely, other], "disjoint", HERE)
+    table = Benchmark.load(HERE / "disjoint")
+    n777, n888 = (len(table.archs(seed=seed)) for seed in (777, 888))
+    with pytest.raises(
+        NotInTable, match=f"choose some, for there are 777 of {n777}, 888 of {n888}"
+    ):
+        table.best(aggregate="mean")
+    assert table.best(aggregate="mean", seeds=(888,)).row.arch_index in table.archs(seed=888)
+
+
+def test_what_is_given_wrongly_is_named(benchmark, arch):
+    key = "|nor_conv_3x3"
+    for ask, message in (
+        (lambda: Benchmark("utdmhad"), r"opened by Benchmark\.load\('utdmhad'\)"),
+        (
+            lambda: benchmark.query("6111", seed=777),
+            "'6111': an index is given without quotes: 6111",
+        ),
+        (lambda: benchmark.query("resnet", seed=777), "'resnet': a text is an architecture string"),
+        (lambda: benchmark.query(key, seed=777), "malformed architecture string"),
+        (lambda: benchmark.query(arch, seed="777"), "no seed '777': it has 777, 888; .*quotes"),
+        (lambda: benchmark.query(arch, seed=[777]), r"no seed \[777\]: .*one number"),
+        (lambda: benchmark.query(arch, 777), "no table 777 is loaded: .*given as seed="),
+        (lambda: benchmark.best(seed=777, max_macs="20M"), "max_macs='20M': a limit is a number"),
+        (lambda: benchmark.best(seed=777, max_params=-1), "max_params=-1: a limit is .* from 0"),
+        (lambda: benchmark.best(seed=777, max_latency_ms=math.nan), "max_latency_ms=nan: a limit"),
+        (
+            lambda: benchmark.pareto("flops", seed=777),
+            "'flops': there are macs, params, latency_ms",
+        ),
+        (lambda: benchmark.array("valid_top1"), "is final_valid_top1, or best_valid_top1; there"),
+    ):
+        with pytest.raises(InputError, match=message):
+            ask()
+
+
+def test_attributes_of_rows_are_the_documented_columns(benchmark, rows, arch):
+    stored = rows.reset_index().set_index(["arch_index", "seed"], drop=False).loc[(arch, 777)]
+    for epoch, prefix, number in (("last", "final_", "epochs"), ("best", "best_", "best_epoch")):
+        row = benchmark.query(arch, seed=777, epoch=epoch)
+        for field in dataclasses.fields(row):
+            column = {"epoch": number}.get(
+                field.name, prefix + field.name if field.name in MEASURES else field.name
+            )
+            if column == "table" or (epoch == "best" and column == "train_time_s"):
+                continue
+            own = stored[column]
+            assert getattr(row, field.name) == (None if pd.isna(own) else own), column
+    assert "table" not in rows.columns
 
 
 @pytest.mark.parametrize("cost", ["macs", "params", "latency_ms"])
 def test_nothing_beats_the_front_in_both(benchmark, cost):
-    front = benchmark.pareto(cost, seed=777)
+    front = benchmark.pareto(cost, seed=777).rows
     costs, valid = benchmark.array(cost)[:, 0], benchmark.array("final_valid_top1")[:, 0]
     assert [getattr(row, cost) for row in front] == sorted({getattr(row, cost) for row in front})
     for arch in range(0, 15_625, 7):
@@ -236,6 +353,9 @@ def test_the_clock_is_the_sum_of_stored_times(benchmark, rows, made):
         assert answer.valid_top1 == benchmark.query(arch, seed=777, epoch=20).valid_top1
         assert not [name for name in answer.__slots__ if "test" in name]
     assert simulation.train(made.lost[0]).valid_top1 == 0
+    best = simulation.train(made.some[10], epoch="best")
+    assert best.valid_top1 == rows.loc[(made.some[10], 777), "best_valid_top1"]
+    assert best.cost_s == rows.loc[(made.some[10], 777), "train_time_s"]  # it is known at the end
     simulation.reset()
     assert simulation.clock_s == 0
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from nas_skeleton.errors import InputError
 from nas_skeleton.published import files
 from nas_skeleton.published.files import read_manifest
 from nas_skeleton.published.publish import publish
+from nas_skeleton.published.publisher import Publisher
 from nas_skeleton.results import schema
 from nas_skeleton.spaces import load_space
 
@@ -118,14 +120,50 @@ def test_two_runs_are_one_table(few, made):
         assert (HERE / "u" / name).read_bytes() == (HERE / "t" / name).read_bytes()
 
 
-def test_machines_are_told_apart_but_not_named(few, made):
-    manifest = publish([few], "t", HERE, hardware="two old laptops")
-    text = b"".join(contents(HERE / "t").values())
-    assert b"machine-" not in text
-    assert len({part.host for part in manifest.hardware}) == len(
-        {arch % 2 for arch in made.some[:3]}
-    )
+def test_machines_are_numbered_and_not_named(few, made):
+    other = made.make_run("other", [made.training(made.some[8], 777, host="machine-0")])
+    unknown = made.make_run("unknown", [made.training(made.some[9], 777, host=None)])
+    manifest = publish([few, other, unknown], "t", HERE, hardware="two old laptops")
+    assert b"machine-" not in b"".join(contents(HERE / "t").values())
+    table = pd.read_parquet(HERE / "t" / files.TABLE)
+    real = {arch: f"machine-{arch % 2}" for arch in made.some[:3]} | {made.some[8]: "machine-0"}
+    own = table[table["source_index"].isna()]
+    seen = own["arch_index"].map(real)  # sorted by architecture
+    numbers = {name: f"machine {n}" for n, name in enumerate(seen.dropna().unique(), start=1)}
+    assert own["host"].fillna("").tolist() == [numbers.get(name, "") for name in seen]
+    assert {part.host for part in manifest.hardware} == {*numbers.values(), "unknown"}
     assert "two old laptops" in (HERE / "t" / files.DATASHEET).read_text()
+
+
+def test_who_publishes_under_which_licence_is_said_as_given(few):
+    publisher = Publisher("The Skeleton Group", "https://example.org/issues", "CC-BY-4.0")
+    publish([few], "t", HERE, publisher=publisher)
+    sheet = (HERE / "t" / files.DATASHEET).read_text()
+    assert "Author: The Skeleton Group." in sheet
+    assert "Licence of the table: CC-BY-4.0" in sheet
+    assert "Errors are reported to https://example.org/issues." in sheet
+    described = json.loads((HERE / "t" / files.CROISSANT).read_text())
+    assert described["license"] == "CC-BY-4.0"
+    assert described["creator"]["name"] == "The Skeleton Group"
+    assert described["creator"]["url"] == "https://example.org/issues"
+    assert described["citeAs"].startswith("Author: The Skeleton Group. Table 't'")
+
+
+def test_what_the_publisher_did_not_say_is_not_made_up(few):
+    publish([few], "t", HERE)
+    sheet = (HERE / "t" / files.DATASHEET).read_text()
+    for said in (
+        "Author: not stated.",
+        "Licence of the table: not stated, so ask",
+        "Where to report errors is not stated.",
+    ):
+        assert said in sheet
+    described = json.loads((HERE / "t" / files.CROISSANT).read_text())
+    assert described["license"] == "NOASSERTION"
+    assert described["creator"]["name"] == "not stated"
+    for text in (sheet, json.dumps(described)):
+        assert "nas_skeleton authors" not in text
+        assert "apache" not in text.lower()
 
 
 def test_what_is_not_finished_is_left_out(few, made):
@@ -212,7 +250,7 @@ def test_croissant_describes_every_file_and_column(whole):
 @pytest.mark.slow
 def test_croissant_is_valid_and_its_records_can_be_read(few, made):
     pytest.importorskip("mlcroissant")
-    publish([few], "t", HERE)
+    publish([few], "t", HERE, publisher=Publisher("A. Author", "a@example.org", "CC-BY-4.0"))
     program = (
         "import sys, mlcroissant\n"
         "dataset = mlcroissant.Dataset(sys.argv[1])\n"
@@ -241,4 +279,25 @@ def test_without_a_card_of_the_data_set_a_table_is_published_all_the_same(
     run = made.make_run("few", [made.training(made.some[0], 777)], arguments)
     manifest = publish([run], "t", HERE)
     assert (manifest.dataset, manifest.trained) == ("nobody-knows", 1)
-    assert "nobody-knows" in (HERE / "t" / files.DATASHEET).read_text()
+    sheet = (HERE / "t" / files.DATASHEET).read_text()
+    assert "The clips are those of 'nobody-knows'. They were split" in sheet
+    assert "Licence of the clips: not known here" in sheet
+
+
+def test_small_tables_read_well(tmp_path, monkeypatch, made):
+    monkeypatch.chdir(tmp_path)
+    arguments = replace(made.arguments, dataset="synthetic")
+    ignores_input = SPACE.functional_classes()["y=0"][0]
+    rows = [
+        made.training(made.some[0], 777, train_time_s=0.25),
+        made.training(ignores_input, 777, engine="analytic", train_time_s=0.0),
+    ]
+    publish([made.make_run("few", rows, arguments)], "t", HERE)
+    sheet = (HERE / "t" / files.DATASHEET).read_text()
+    assert "recipe 'quick', seed 777." in sheet
+    assert "1 trainings took 0.25 seconds in all" in sheet
+    assert "1 rows of cells that ignore their input were filled in without training" in sheet
+    assert re.search(r"\| table.parquet \| [\d.]+ kB \|", sheet)
+    assert "an accuracy on it is no result about recognition" in sheet
+    for broken in ("From .", " .", "..", "0.0 hours", "0.00 MB", "None"):
+        assert broken not in sheet
