@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from nas_skeleton import cli
-from nas_skeleton.listing import LISTED, listed_archs
+from nas_skeleton.arch_list import LISTED, listed_archs
 from nas_skeleton.scheduling.shards import DEFAULT_SHARDS
 from nas_skeleton.strategies.named import FROM_NNI, STRATEGIES, check_known, has_study, learns
 from nas_skeleton.strategies.search import PARALLEL
@@ -89,7 +89,7 @@ OF_REPLAYS = {"table", "strategy", "trials", "seed", "seeds", "parallel", "top"}
     "--archs",
     metavar=LISTED,
     help="Exactly these architectures, instead of a --strategy; a file has an index a line, as "
-    "`runs sample` prints them.",
+    "`runs sample` prints them. A list with more of them extends the --run that is named.",
 )
 @cli.recipe_option
 @cli.protocol_option
