@@ -35,7 +35,7 @@ from nas_skeleton.scheduling.worker import Assignment, Worker, Workplace, row_of
 from nas_skeleton.skeletons.store import Dataset
 from nas_skeleton.spaces import SearchSpace
 from nas_skeleton.training.job import Job
-from nas_skeleton.training.result import EpochRecord
+from nas_skeleton.training.result import ANALYTIC, EpochRecord
 
 if TYPE_CHECKING:
     from nas_skeleton.scheduling.forecast import Forecast
@@ -132,7 +132,7 @@ class Campaign:
         """A line that says so if some of the run is finished by other engines than it has now."""
         rows = self.run.rows(["status", "engine"])
         engines = rows.loc[rows["status"] == schema.DONE, "engine"]
-        others = engines[engines != self.means.engine].value_counts()
+        others = engines[~engines.isin((self.means.engine, ANALYTIC))].value_counts()
         if others.empty:
             return ""
         counts = ", ".join(f"{count} by {engine}" for engine, count in others.items())
