@@ -20,7 +20,6 @@ nas_skeleton is a set of commands; each has --help.
   python -m nas_skeleton.speed     compare the training engines on this machine"""
 
 
-
 @click.command(
     add_help_option=False,
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True},

@@ -176,7 +176,7 @@ def _score(
             run,
             left,
             min(workers, len(left)),
-            lambda: signals.received,
+            signals,
             lambda _: progress.advance(),
         )
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 import pytest
 
-from nas_skeleton.errors import InputError
 from nas_skeleton.arch_list import listed_archs
+from nas_skeleton.errors import InputError
 from nas_skeleton.results.run import open_run, run_names
 from nas_skeleton.spaces import load_space
 
@@ -20,7 +20,9 @@ def test_a_list_is_read_from_the_line_and_from_a_file(tmp_path):
     assert listed_archs(space, f"@{tmp_path}/list.txt") == [1462, 6111, 15624]
 
 
-@pytest.mark.parametrize("text", ["", "1,,2", "1;2", "-1", "٣", "|none~0|", "@empty", "@words", "@notes"])
+@pytest.mark.parametrize(
+    "text", ["", "1,,2", "1;2", "-1", "٣", "|none~0|", "@empty", "@words", "@notes"]
+)
 def test_what_is_no_list_is_said(tmp_path, monkeypatch, text):
     monkeypatch.chdir(tmp_path)
     Path("empty").touch()
