@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -48,16 +49,16 @@ class Saying(Watch):
         )
 
 
-def train_with_progress(
-    campaign: Campaign, jobs: list[Job], forecast: Forecast, signals: Signals
-) -> None:
-    """Train `jobs` of a campaign, with a bar that names the best validation accuracy so far.
+@contextmanager
+def narrated(
+    campaign: Campaign, jobs: list[Job], forecast: Forecast
+) -> Iterator[tuple[Callable[[Outcome], None], Callable[[str], None]]]:
+    """A bar for the trainings `jobs`, which names the best validation accuracy so far.
 
-    Raises:
-        StoppedEarly: on a signal.
-        InputError: as `Campaign.execute`.
+    Yields:
+        What hears of every job as it ends, and what prints a line beside the bar.
     """
-    expected = {job.key: seconds for job, seconds in zip(jobs, forecast.seconds, strict=True)}
+    expected = _expected_s(jobs, forecast)
     best = BestSoFar(campaign)
     total = sum(forecast.seconds)
     together = campaign.means.workers * forecast.side_by_side
@@ -68,13 +69,26 @@ def train_with_progress(
             _say_mishaps(outcome, progress)
             progress.advance(expected[outcome.job.key], best.note(outcome))
 
+        yield on_outcome, progress.say
+
+
+def train_with_progress(
+    campaign: Campaign, jobs: list[Job], forecast: Forecast, signals: Signals
+) -> None:
+    """Train `jobs` of a campaign, with a bar that names the best validation accuracy so far.
+
+    Raises:
+        StoppedEarly: on a signal.
+        InputError: as `Campaign.execute`.
+    """
+    with narrated(campaign, jobs, forecast) as (on_outcome, say):
         campaign.execute(
             jobs,
             signals,
             on_outcome,
-            progress.say,
+            say,
             side_by_side=forecast.side_by_side,
-            forecast_s=expected,
+            forecast_s=_expected_s(jobs, forecast),
         )
 
 
@@ -131,6 +145,11 @@ class BestSoFar:
             return ""
         valid, arch = self._best
         return f"best single training so far: #{arch}, valid {100 * valid:.1f} %"
+
+
+def _expected_s(jobs: list[Job], forecast: Forecast) -> dict[str, float]:
+    """Seconds that each training may take, by its job's key."""
+    return {job.key: seconds for job, seconds in zip(jobs, forecast.seconds, strict=True)}
 
 
 def _say_mishaps(outcome: Outcome, progress: Progress) -> None:

@@ -122,7 +122,8 @@ class Campaign:
         who = f"process {command} on {host}"
         if len(commands) > 1:
             who = f"{len(commands)} other commands, {who} is one,"
-        workers = f"{len(living)} worker{'s' * (len(living) > 1)}"
+        count = sum(not presence.through for presence in living)
+        workers = f"{count} worker{'s' * (count != 1)}"
         return (
             f"run {self.run.name!r} is also being trained by {who} with {workers}: the work is "
             "shared, nothing is trained twice"
