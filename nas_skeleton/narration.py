@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nas_skeleton import cli
 from nas_skeleton.progress import Progress
 from nas_skeleton.scheduling.signals import Signals
 from nas_skeleton.training.aim import PretrainingEpoch, Watch
@@ -127,6 +128,31 @@ def pursue_with_progress(campaign: Campaign, forecast: Forecast, signals: Signal
                 f"strategy {arguments.strategy} has nothing new to propose: it used "
                 f"{search.search.spent:.1f} of {arguments.trials} trainings"
             )
+
+
+def report_failures(campaign: Campaign) -> int:
+    """Say which of a command's trainings failed or diverged, and why; the exit code."""
+    import pandas as pd
+
+    from nas_skeleton.results import schema
+
+    # Every row: a training that failed after a pause has its row of the pause as well.
+    columns = ["key", "arch_index", "seed", "status", "error", "finished_at"]
+    rows = campaign.run.rows(columns, every=True)
+    planned = {job.key for job in campaign.own_jobs}
+    settled = campaign.run.settled_keys()
+    last = rows.sort_values("finished_at", kind="stable").drop_duplicates("key", keep="last")
+    diverged = rows[rows["status"] == schema.DIVERGED].drop_duplicates("key")
+    crashed = last[(last["status"] == schema.FAILED) & ~last["key"].isin(settled)]
+    failed = pd.concat([diverged, crashed]).sort_values(["arch_index", "seed"])
+    failed = failed[failed["key"].isin(planned)]
+    for row in failed.itertuples():
+        click.echo(f"#{row.arch_index} seed {row.seed} {row.status}: {row.error}", err=True)
+    if failed.empty:
+        return cli.COMPLETE
+    counts = " and ".join(f"{n} {status}" for status, n in failed["status"].value_counts().items())
+    click.echo(f"of {len(planned)} trainings {counts} (listed above)", err=True)
+    return cli.SOME_FAILED
 
 
 class BestSoFar:

@@ -106,7 +106,7 @@ def main(
     training_seeds = cli.parse_seeds(seed, seeds)
     with Signals().handled() as signals:
         from nas_skeleton.announcing import plan_text
-        from nas_skeleton.narration import Saying
+        from nas_skeleton.narration import Saying, report_failures
         from nas_skeleton.progress import open_dataset
         from nas_skeleton.results.leaderboard import format_leaderboard
         from nas_skeleton.scheduling.means import choose_means
@@ -149,14 +149,11 @@ def main(
         f"All results: python -m nas_skeleton.runs show {campaign.run.name}; as files: "
         f"python -m nas_skeleton.runs collect {campaign.run.name}"
     )
-    if left := campaign.remaining():
-        click.echo(
-            f"{len(left)} trainings failed or were left undone: `python -m nas_skeleton.runs show "
-            f"{campaign.run.name}` says which; the same command tries them again",
-            err=True,
-        )
+    code = report_failures(campaign)
+    if code == cli.COMPLETE and (left := campaign.remaining()):
+        click.echo(f"NNI left {len(left)} trainings undone: run the same command again", err=True)
         return cli.SOME_FAILED
-    return cli.COMPLETE
+    return code
 
 
 def _train(
@@ -193,6 +190,7 @@ def _train(
         concurrency=means.workers,
         port=port,
         web_ui=web_ui,
+        at_once=lambda: signals.at_once,
     )
     jobs = list(itertools.chain(*packs))
     settled, told = Settled(run), set[str]()

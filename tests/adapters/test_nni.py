@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -224,6 +225,24 @@ def test_more_packs_than_nni_survives_are_refused(workdir):
 
     with pytest.raises(InputError, match="make --pack larger"):
         PackExperiment(workdir, None, [[]] * (MOST_TRIALS + 1), concurrency=1)
+
+
+def test_a_second_ctrl_c_does_not_wait_for_a_manager_that_does_not_end(workdir):
+    from nas_skeleton.adapters.nni_experiment import PackExperiment
+
+    deaf = (
+        "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(99)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    asked = []
+    experiment = PackExperiment(
+        workdir, None, [[]], concurrency=1, at_once=lambda: asked.append(1) or len(asked) > 1
+    )
+    experiment._experiment = SimpleNamespace(_proc=process, stop=lambda: None)
+    with process.stdout:
+        experiment.__exit__()
+    assert process.returncode == -signal.SIGKILL
 
 
 def test_a_trial_without_nni_says_the_way_out(workdir, here, monkeypatch):
