@@ -1,13 +1,16 @@
 """What commands share: how errors become one line and an exit code, `--json` output, some options.
 
 Exit codes: 0 complete; 1 complete, but some trainings failed; 2 wrong arguments or bad input;
-75 stopped early on a signal, everything saved, run the same command again.
+75 stopped early on a signal, everything saved, run the same command again. Who closes the pipe that
+a command writes to (`… | head`) ends it without a word: 141, as shells say of programs that end by
+SIGPIPE. The signal itself stays off, or a worker that dies could end its command.
 """
 
 from __future__ import annotations
 
 import errno
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,7 +19,7 @@ import click
 
 from nas_skeleton.errors import InputError, StoppedEarly
 
-COMPLETE, SOME_FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 75
+COMPLETE, SOME_FAILED, BAD_INPUT, STOPPED, CLOSED_PIPE = 0, 1, 2, 75, 128 + 13
 
 LARGEST_SEED = 2**63 - 1  # what the store's integers hold
 
@@ -87,19 +90,34 @@ def run(command: click.Command) -> NoReturn:
     one line; any other exception keeps its traceback, because it is a bug.
     """
     try:
+        code = _code_of(command)
+    except BrokenPipeError:  # nobody reads what went wrong either
+        code = CLOSED_PIPE
+    if code == CLOSED_PIPE:  # what is not written yet must not be tried again at the end
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(nowhere, stream)
+    sys.exit(code)
+
+
+def _code_of(command: click.Command) -> int:
+    """The exit code of a command that has run, after its mistake is said, if there was one."""
+    try:
         code = command.main(standalone_mode=False)
+    except SystemExit:  # of all errors click makes only a closed pipe an exit
+        return CLOSED_PIPE
     except click.exceptions.Abort:
-        _fail("interrupted", STOPPED)
+        return _said("interrupted", STOPPED)
     except click.ClickException as error:
-        _fail(error.format_message(), BAD_INPUT)
+        return _said(error.format_message(), BAD_INPUT)
     except StoppedEarly as error:
-        _fail(str(error), STOPPED)
+        return _said(str(error), STOPPED)
     except InputError as error:
-        _fail(str(error), BAD_INPUT)
+        return _said(str(error), BAD_INPUT)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("nas_skeleton"):
             raise
-        _fail(
+        return _said(
             f"{error.name} is not installed in {sys.executable}: use .venv/bin/python, which "
             "`make search` sets up, or run `pip install .`",
             BAD_INPUT,
@@ -109,8 +127,8 @@ def run(command: click.Command) -> NoReturn:
             raise
         culprit = error.filename or f"the disk of {Path.cwd()}"
         remedy = "see that the disk works, can be written and has room, or choose another folder"
-        _fail(f"{culprit}: {error.strerror}; {remedy}", BAD_INPUT)
-    sys.exit(code if isinstance(code, int) else COMPLETE)
+        return _said(f"{culprit}: {error.strerror}; {remedy}", BAD_INPUT)
+    return code if isinstance(code, int) else COMPLETE
 
 
 def parse_seeds(seed: int | None, seeds: str | None) -> list[int]:
@@ -135,6 +153,6 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, allow_nan=False))
 
 
-def _fail(message: str, code: int) -> NoReturn:
+def _said(message: str, code: int) -> int:
     click.echo(f"Error: {' '.join(message.split())}", err=True)
-    sys.exit(code)
+    return code

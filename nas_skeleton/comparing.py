@@ -106,7 +106,7 @@ def strategies(
             raise StoppedEarly("stopped by a signal: nothing is kept of searches on a table")
 
     with (
-        Signals("the search on the table that is running ends first").handled() as signals,
+        Signals("searches on the table that are running end first").handled() as signals,
         closing(Progress("searches", repeats * len(names))) as progress,
     ):
         traces = replays(
@@ -118,6 +118,7 @@ def strategies(
             processes=workers or usable_cores(),
             advance=lambda count: progress.advance(count, units=count),
             check=check,
+            at_once=lambda: signals.at_once,
         )
     took = time.monotonic() - began
     ranking = rank(table, traces)

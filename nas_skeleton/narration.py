@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
+from nas_skeleton import cli
 from nas_skeleton.progress import Progress
 from nas_skeleton.scheduling.signals import Signals
 from nas_skeleton.training.aim import PretrainingEpoch, Watch
@@ -48,16 +50,16 @@ class Saying(Watch):
         )
 
 
-def train_with_progress(
-    campaign: Campaign, jobs: list[Job], forecast: Forecast, signals: Signals
-) -> None:
-    """Train `jobs` of a campaign, with a bar that names the best validation accuracy so far.
+@contextmanager
+def narrated(
+    campaign: Campaign, jobs: list[Job], forecast: Forecast
+) -> Iterator[tuple[Callable[[Outcome], None], Callable[[str], None]]]:
+    """A bar for the trainings `jobs`, which names the best validation accuracy so far.
 
-    Raises:
-        StoppedEarly: on a signal.
-        InputError: as `Campaign.execute`.
+    Yields:
+        What hears of every job as it ends, and what prints a line beside the bar.
     """
-    expected = {job.key: seconds for job, seconds in zip(jobs, forecast.seconds, strict=True)}
+    expected = _expected_s(jobs, forecast)
     best = BestSoFar(campaign)
     total = sum(forecast.seconds)
     together = campaign.means.workers * forecast.side_by_side
@@ -68,13 +70,26 @@ def train_with_progress(
             _say_mishaps(outcome, progress)
             progress.advance(expected[outcome.job.key], best.note(outcome))
 
+        yield on_outcome, progress.say
+
+
+def train_with_progress(
+    campaign: Campaign, jobs: list[Job], forecast: Forecast, signals: Signals
+) -> None:
+    """Train `jobs` of a campaign, with a bar that names the best validation accuracy so far.
+
+    Raises:
+        StoppedEarly: on a signal.
+        InputError: as `Campaign.execute`.
+    """
+    with narrated(campaign, jobs, forecast) as (on_outcome, say):
         campaign.execute(
             jobs,
             signals,
             on_outcome,
-            progress.say,
+            say,
             side_by_side=forecast.side_by_side,
-            forecast_s=expected,
+            forecast_s=_expected_s(jobs, forecast),
         )
 
 
@@ -115,6 +130,31 @@ def pursue_with_progress(campaign: Campaign, forecast: Forecast, signals: Signal
             )
 
 
+def report_failures(campaign: Campaign) -> int:
+    """Say which of a command's trainings failed or diverged, and why; the exit code."""
+    import pandas as pd
+
+    from nas_skeleton.results import schema
+
+    # Every row: a training that failed after a pause has its row of the pause as well.
+    columns = ["key", "arch_index", "seed", "status", "error", "finished_at"]
+    rows = campaign.run.rows(columns, every=True)
+    planned = {job.key for job in campaign.own_jobs}
+    settled = campaign.run.settled_keys()
+    last = rows.sort_values("finished_at", kind="stable").drop_duplicates("key", keep="last")
+    diverged = rows[rows["status"] == schema.DIVERGED].drop_duplicates("key")
+    crashed = last[(last["status"] == schema.FAILED) & ~last["key"].isin(settled)]
+    failed = pd.concat([diverged, crashed]).sort_values(["arch_index", "seed"])
+    failed = failed[failed["key"].isin(planned)]
+    for row in failed.itertuples():
+        click.echo(f"#{row.arch_index} seed {row.seed} {row.status}: {row.error}", err=True)
+    if failed.empty:
+        return cli.COMPLETE
+    counts = " and ".join(f"{n} {status}" for status, n in failed["status"].value_counts().items())
+    click.echo(f"of {len(planned)} trainings {counts} (listed above)", err=True)
+    return cli.SOME_FAILED
+
+
 class BestSoFar:
     """The best validation accuracy of a whole training, from the store and as they end."""
 
@@ -131,6 +171,11 @@ class BestSoFar:
             return ""
         valid, arch = self._best
         return f"best single training so far: #{arch}, valid {100 * valid:.1f} %"
+
+
+def _expected_s(jobs: list[Job], forecast: Forecast) -> dict[str, float]:
+    """Seconds that each training may take, by its job's key."""
+    return {job.key: seconds for job, seconds in zip(jobs, forecast.seconds, strict=True)}
 
 
 def _say_mishaps(outcome: Outcome, progress: Progress) -> None:

@@ -5,6 +5,7 @@ Thin: it reads options, plans the run as `search` does, and lets `adapters.nni_e
 
 from __future__ import annotations
 
+import itertools
 import os
 from contextlib import closing
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +19,7 @@ from nas_skeleton.training.engines import ENGINES
 if TYPE_CHECKING:
     from nas_skeleton.adapters.nni_experiment import PackExperiment
     from nas_skeleton.scheduling.campaign import Campaign
+    from nas_skeleton.scheduling.forecast import Forecast
     from nas_skeleton.scheduling.means import Device, EngineChoice
     from nas_skeleton.scheduling.signals import Signals
     from nas_skeleton.training.job import Job
@@ -103,7 +105,8 @@ def main(
 
     training_seeds = cli.parse_seeds(seed, seeds)
     with Signals().handled() as signals:
-        from nas_skeleton.narration import Saying
+        from nas_skeleton.announcing import plan_text
+        from nas_skeleton.narration import Saying, report_failures
         from nas_skeleton.progress import open_dataset
         from nas_skeleton.results.leaderboard import format_leaderboard
         from nas_skeleton.scheduling.means import choose_means
@@ -128,76 +131,83 @@ def main(
             watch=Saying(signals),
         )
         jobs = campaign.remaining()
-        click.echo(
-            f"{len(campaign.jobs)} trainings, {len(campaign.jobs) - len(jobs)} done; in packs of "
-            f"{pack} to NNI, {means.workers} at a time; results in {campaign.run.folder}"
-        )
+        forecast = campaign.forecast(jobs, signals.check)
+        signals.check()
+        click.echo(plan_text(campaign, jobs, forecast))
+        packs = [jobs[first : first + pack] for first in range(0, len(jobs), pack)]
+        if packs:
+            click.echo(
+                f"NNI        {len(packs)} trials of up to {pack} trainings, {means.workers} at a "
+                "time; it takes some seconds more for each"
+            )
         if company := campaign.company():
             click.echo(company, err=True)
-        if jobs:
-            _train(campaign, jobs, signals, pack=pack, port=port, web_ui=web_ui)
+        if packs:
+            _train(campaign, packs, forecast, signals, port=port, web_ui=web_ui)
     click.echo(f"\n{format_leaderboard(campaign.leaderboard(), top)}\n")
     click.echo(
         f"All results: python -m nas_skeleton.runs show {campaign.run.name}; as files: "
         f"python -m nas_skeleton.runs collect {campaign.run.name}"
     )
-    if left := campaign.remaining():
-        click.echo(
-            f"{len(left)} trainings failed or were left undone: `python -m nas_skeleton.runs show "
-            f"{campaign.run.name}` says which; the same command tries them again",
-            err=True,
-        )
+    code = report_failures(campaign)
+    if code == cli.COMPLETE and (left := campaign.remaining()):
+        click.echo(f"NNI left {len(left)} trainings undone: run the same command again", err=True)
         return cli.SOME_FAILED
-    return cli.COMPLETE
+    return code
 
 
 def _train(
     campaign: Campaign,
-    jobs: list[Job],
+    packs: list[list[Job]],
+    forecast: Forecast,
     signals: Signals,
     *,
-    pack: int,
     port: int | None,
     web_ui: bool,
 ) -> None:
-    """Have NNI train `jobs`, with a bar.
+    """Have NNI train `packs`, and say how it goes as `search` does.
 
     Raises:
         StoppedEarly: on a signal.
         InputError: NNI is not there, or ended.
     """
     from nas_skeleton.adapters.nni_experiment import CONNECTIONS, PackExperiment
-    from nas_skeleton.progress import Progress
+    from nas_skeleton.narration import narrated
     from nas_skeleton.scheduling.outcome import Settled
-    from nas_skeleton.scheduling.presence import new_tag
+    from nas_skeleton.scheduling.presence import Beat, Presence, new_tag, worker_name
     from nas_skeleton.scheduling.worker import Assignment
 
     campaign.write()
     means, run = campaign.means, campaign.run
     assignment = Assignment(
-        run.name, means.engine, means.side_by_side, means.device, means.checkpoint_every_s
+        run.name, means.engine, forecast.side_by_side, means.device, means.checkpoint_every_s
     )
-    packs = [jobs[first : first + pack] for first in range(0, len(jobs), pack)]
+    name = worker_name(os.getpid(), new_tag())
     experiment = PackExperiment(
-        run.folder / "nni" / f"{os.getpid()}-{new_tag()}",  # a command's own: there may be several
+        run.folder / "nni" / name,  # a command's own: there may be several
         assignment,
         packs,
         concurrency=means.workers,
         port=port,
         web_ui=web_ui,
+        at_once=lambda: signals.at_once,
     )
-    settled, done = Settled(run), 0
-    with closing(Progress("trainings", len(jobs), float(len(jobs)))) as progress, experiment:
-        progress.say("NNI is started; its first trainings begin within some 15 seconds")
+    jobs = list(itertools.chain(*packs))
+    settled, told = Settled(run), set[str]()
+    presence = Presence.of_this_process(name, os.getpid(), through="NNI")
+    with (
+        closing(Beat(run.folder, presence)),
+        narrated(campaign, jobs, forecast) as (on_outcome, say),
+        experiment,
+    ):
+        say("NNI is started; its first trainings begin within some 15 seconds")
         if web_ui or not CONNECTIONS.exists():
-            progress.say(_warning(experiment))
+            say(_warning(experiment))
 
         def look() -> None:
-            nonlocal done
-            now = len(settled.outcomes(jobs))
-            if now > done:
-                progress.advance(float(now - done), units=now - done)
-                done = now
+            for outcome in settled.outcomes([job for job in jobs if job.key not in told]):
+                told.add(outcome.job.key)
+                on_outcome(outcome)
 
         experiment.wait(signals, look)
         look()

@@ -32,7 +32,10 @@ def main() -> None:
 
 @main.command("list")
 def list_() -> None:
-    """List all runs with the number of their trainings: finished, paused, failed, missing."""
+    """List all runs with the number of their trainings: finished, paused, failed, missing.
+
+    Of a search that decides by results, what is left of its budget is missing.
+    """
     from tabulate import tabulate
 
     from nas_skeleton.results.run import run_names
@@ -127,11 +130,15 @@ def _status_lines(status: Status, errors: dict[tuple[int, int], str]) -> list[st
         lines.append(f"{'workers':14} none: run the same command again to go on")
     for at, seen in enumerate(living[:WORKERS_SHOWN]):
         presence = seen.presence
+        sign = f"last sign of life {duration(seen.age_s)} ago"
+        if presence.through:
+            text = f"{presence.worker}: {sign}, has {presence.through} start workers"
+            lines.append(f"{'workers' * (at == 0):14} {text}")
+            continue
         jobs = ", ".join(f"#{arch} seed {seed}" for arch, seed in presence.jobs[:2])
         if more := len(presence.jobs) - 2:
             jobs += f" and {more} more" * (more > 0)
-        text = f"{presence.worker}: last sign of life {duration(seen.age_s)} ago, "
-        text += f"{presence.done} done"
+        text = f"{presence.worker}: {sign}, {presence.done} done"
         text += f", {presence.failed} failed" * (presence.failed > 0)
         text += f", shard {presence.shard}" * bool(presence.shard)
         text += f", at {jobs}" * bool(jobs)
@@ -298,7 +305,7 @@ def _listed(name: str) -> list[object]:
     from nas_skeleton.errors import InputError
 
     try:
-        return list(_counts(*_open(name)).values())
+        return list(_counts(*_open(name), by_budget=True).values())
     except InputError as error:
         return [f"unreadable: {error}"]
 
@@ -330,13 +337,24 @@ def _open(name: str) -> tuple[Run, SearchSpace]:
     return run, load_any_space(run.arguments.space, run.arguments.modality)
 
 
-def _counts(run: Run, space: SearchSpace) -> dict[str, int]:
-    """How many of the planned trainings have which status; failed ones count as missing too."""
-    from nas_skeleton.results.schema import UNSETTLED
-    from nas_skeleton.scheduling.adaptive import missing_pairs, search_of
+def _counts(run: Run, space: SearchSpace, *, by_budget: bool = False) -> dict[str, int]:
+    """How many of the planned trainings have which status; failed ones count as missing too.
 
-    rows = run.rows(["arch_index", "seed", "status"])
+    Of a search that decides by results those are missing that it asks for by now, or `by_budget`,
+    which is quick, those that it may ask for yet.
+    """
+    from nas_skeleton.results.schema import UNSETTLED
+    from nas_skeleton.scheduling.adaptive import (
+        budget_left,
+        decides_by_results,
+        missing_pairs,
+        search_of,
+    )
+
+    rows = run.rows(["arch_index", "seed", "status", "epochs"])
     counts = {what: int((rows["status"] == what).sum()) for what in COUNTS[:-1]}
+    if by_budget and decides_by_results(run.arguments):
+        return {**counts, "missing": budget_left(run, space, rows)}
     settled = rows.loc[~rows["status"].isin(UNSETTLED), ["arch_index", "seed"]]
     done = set(zip(settled["arch_index"].tolist(), settled["seed"].tolist(), strict=True))
     return {**counts, "missing": len(missing_pairs(run, space, search_of(run, space), done))}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nas_skeleton import cli
-from nas_skeleton.listing import LISTED, listed_archs
+from nas_skeleton.arch_list import LISTED, listed_archs
 
 if TYPE_CHECKING:
     from nas_skeleton.results.proxies import ProxyRun
@@ -176,7 +176,7 @@ def _score(
             run,
             left,
             min(workers, len(left)),
-            lambda: signals.received,
+            signals,
             lambda _: progress.advance(),
         )
 

@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from nas_skeleton import cli
-from nas_skeleton.listing import LISTED, listed_archs
+from nas_skeleton.arch_list import LISTED, listed_archs
 from nas_skeleton.scheduling.shards import DEFAULT_SHARDS
 from nas_skeleton.strategies.named import FROM_NNI, STRATEGIES, check_known, has_study, learns
 from nas_skeleton.strategies.search import PARALLEL
@@ -89,7 +89,7 @@ OF_REPLAYS = {"table", "strategy", "trials", "seed", "seeds", "parallel", "top"}
     "--archs",
     metavar=LISTED,
     help="Exactly these architectures, instead of a --strategy; a file has an index a line, as "
-    "`runs sample` prints them.",
+    "`runs sample` prints them. A list with more of them extends the --run that is named.",
 )
 @cli.recipe_option
 @cli.protocol_option
@@ -227,7 +227,12 @@ def main(
     parameters = slurm_parameters(slurm) if executor == "slurm" else {}
     with Signals().handled() as signals:
         from nas_skeleton.announcing import plan_text
-        from nas_skeleton.narration import Saying, pursue_with_progress, train_with_progress
+        from nas_skeleton.narration import (
+            Saying,
+            pursue_with_progress,
+            report_failures,
+            train_with_progress,
+        )
         from nas_skeleton.progress import open_dataset
         from nas_skeleton.results.leaderboard import format_leaderboard
         from nas_skeleton.scheduling.means import Means, choose_means
@@ -304,7 +309,7 @@ def main(
         f"All results: python -m nas_skeleton.runs show {campaign.run.name}; as files: "
         f"python -m nas_skeleton.runs collect {campaign.run.name}"
     )
-    return _report_failures(campaign)
+    return report_failures(campaign)
 
 
 def _replay(
@@ -363,30 +368,6 @@ def _own_shard(text: str | None) -> Shard | None:
     if shard is not None:
         click.echo(f"shard {shard}: {shard.source} ('--shard 0/1' trains everything)", err=True)
     return shard
-
-
-def _report_failures(campaign: Campaign) -> int:
-    import pandas as pd
-
-    from nas_skeleton.results import schema
-
-    # Every row: a training that failed after a pause has its row of the pause as well.
-    columns = ["key", "arch_index", "seed", "status", "error", "finished_at"]
-    rows = campaign.run.rows(columns, every=True)
-    planned = {job.key for job in campaign.own_jobs}
-    settled = campaign.run.settled_keys()
-    last = rows.sort_values("finished_at", kind="stable").drop_duplicates("key", keep="last")
-    diverged = rows[rows["status"] == schema.DIVERGED].drop_duplicates("key")
-    crashed = last[(last["status"] == schema.FAILED) & ~last["key"].isin(settled)]
-    failed = pd.concat([diverged, crashed]).sort_values(["arch_index", "seed"])
-    failed = failed[failed["key"].isin(planned)]
-    for row in failed.itertuples():
-        click.echo(f"#{row.arch_index} seed {row.seed} {row.status}: {row.error}", err=True)
-    if failed.empty:
-        return cli.COMPLETE
-    counts = " and ".join(f"{n} {status}" for status, n in failed["status"].value_counts().items())
-    click.echo(f"of {len(planned)} trainings {counts} (listed above)", err=True)
-    return cli.SOME_FAILED
 
 
 if __name__ == "__main__":

@@ -163,7 +163,8 @@ def _train(wanted: _Wanted, modality: str, run_name: str | None) -> tuple[Run, i
     from nas_skeleton.scheduling.means import choose_means
     from nas_skeleton.scheduling.signals import Signals
     from nas_skeleton.scheduling.start import start_campaign
-    from nas_skeleton.spaces import Space
+    from nas_skeleton.spaces import Cell, Space
+    from nas_skeleton.spaces.liveness import ignores_input
 
     cells = isinstance(wanted.space, Space)
     means = choose_means(wanted.device, "1", wanted.engine, cells=cells)
@@ -193,6 +194,13 @@ def _train(wanted: _Wanted, modality: str, run_name: str | None) -> tuple[Run, i
             f"for each that is evaluated, every {recipe.evaluate_every}; engine {means.engine}"
         )
         click.echo(f"results: {run.folder}\n")
+        arch = campaign.space.architecture(wanted.index)
+        filled_in = isinstance(arch, Cell) and ignores_input(arch)
+        if filled_in:
+            click.echo(
+                "not trained: this cell ignores its input, so what training comes to is known and "
+                "filled in (engine analytic); there are no weights to keep"
+            )
         jobs = campaign.remaining()
         if jobs:
             outcome = campaign.execute_here(
@@ -202,7 +210,7 @@ def _train(wanted: _Wanted, modality: str, run_name: str | None) -> tuple[Run, i
                 click.echo(f"fell back from {outcome.fallback}", err=True)
             if outcome.error:
                 click.echo(f"{outcome.status}: {outcome.error}", err=True)
-        else:
+        elif not filled_in:
             click.echo("already trained")
             if wanted.engine != "auto" and (others := campaign.trained_by_others()):
                 click.echo(others, err=True)

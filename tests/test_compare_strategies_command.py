@@ -1,5 +1,6 @@
 """`compare strategies` and `search --on`: searches on a finished table, from the outside."""
 
+import contextlib
 import csv
 import json
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from nas_skeleton.spaces import load_space
@@ -157,3 +159,36 @@ def test_a_signal_to_all_processes_stops_it_in_one_line(cifar, tmp_path):
     assert "nothing is kept of searches on a table" in said
     assert "Traceback" not in said
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_does_not_wait_for_running_searches(cifar, tmp_path):
+    options = ("--strategies", "bananas", "--trials", "15000", "--repeats", "20")  # minutes each
+    running = subprocess.Popen(
+        [sys.executable, "-m", "nas_skeleton.compare", "strategies", "--on", cifar, *options],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    workers = []
+    try:
+        end = time.monotonic() + 60
+        while sum(worker.cpu_times().user > 1 for worker in workers) < 2:
+            assert time.monotonic() < end
+            assert running.poll() is None
+            time.sleep(0.2)
+            workers = psutil.Process(running.pid).children()
+        os.killpg(running.pid, signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            running.wait(2)
+        os.killpg(running.pid, signal.SIGINT)
+        _, said = running.communicate(timeout=10)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+    assert running.returncode == 75, said
+    assert "searches on the table that are running end first; Ctrl-C again stops at once" in said
+    assert "Traceback" not in said
+    assert not psutil.wait_procs(workers, timeout=5)[1]

@@ -53,7 +53,7 @@ ROOMS: dict[str, tuple[set[str], bool]] = {
     ),
 }
 # What every room may use, and the further libraries that stay outside a room.
-GROUND_FLOOR = {"cards", "cores", "errors"}
+GROUND_FLOOR = {"cards", "cores", "errors", "processes"}
 FOREIGN = {
     "spaces": {"numpy", "pandas", "scipy"},  # pure Python, ready at once
     # knows no files and no schedulers:

@@ -172,6 +172,33 @@ def test_what_a_killed_command_scored_is_not_scored_again_and_its_workers_end(wo
     assert len(pd.read_parquet(workdir / "runs" / NAME / "proxies.parquet")) == len(after)
 
 
+@pytest.mark.slow
+def test_a_second_ctrl_c_does_not_wait_for_cells_that_are_being_scored(workdir, monkeypatch):
+    (workdir / "sitecustomize.py").write_text(
+        "import sys, time\n"
+        "if 'spawn_main' in ' '.join(sys.orig_argv):\n"
+        "    from nas_skeleton.proxies import score\n"
+        "    score.score_cell = lambda *_: [open('at-work', 'w').close(), time.sleep(600)]\n"
+    )
+    places = [str(workdir), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(places))
+    with scoring(workdir, *MANY, "--workers", "2") as process:
+        end = time.monotonic() + 60
+        while not (workdir / "at-work").exists():
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        workers = psutil.Process(process.pid).children()
+        os.killpg(process.pid, signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+    assert process.returncode == 75
+    assert "Traceback" not in errors
+    assert not psutil.wait_procs(workers, timeout=5)[1]
+
+
 def test_against_prints_rank_correlations_with_validation_accuracy(here, continued, searched):
     runs, _ = searched
     (trained,) = [path.parent.name for path in runs.glob("*/run.json")]

@@ -95,6 +95,25 @@ def test_show_tells_who_is_at_it_and_for_how_long(here, run, workdir):
     assert "run the same command again to go on" in here("runs", "show", run).stdout
 
 
+def test_a_command_whose_workers_others_start_is_no_worker(here, run, workdir):
+    folder = workdir / "runs" / run
+    path = folder / "run.json"
+    path.write_text(path.read_text().replace('"trials": 3', '"trials": 5'))
+    name = worker_name(os.getpid(), "cafe")
+    beat = Beat(folder, Presence.of_this_process(name, os.getpid(), through="NNI"))
+    try:
+        shown = here("runs", "show", run).stdout
+        means, space, data = choose_means("cpu", "1"), load_space("tiny"), load_dataset("synthetic")
+        company = start_campaign(space, data, means, seeds=[777], trials=5).company()
+    finally:
+        beat.close()
+    assert re.search(
+        rf"workers +{name}: last sign of life \d s ago, has NNI start workers\n", shown
+    )
+    assert f"trained by process {os.getpid()} on " in company
+    assert "with 0 workers: the work is shared" in company
+
+
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
 def test_show_draws_a_figure(here, run, workdir, suffix):
     path = workdir / f"out/figure.{suffix}"

@@ -30,6 +30,21 @@ def test_a_strategy_searches_and_the_same_command_has_nothing_left_to_do(here):
     assert shown["arguments"]["parallel"] == 2
 
 
+def test_list_tells_what_is_left_of_a_budget_without_making_the_search_again(here, monkeypatch):
+    done = here(*HALVING, "--trials", "2", "--run", "halving")
+    assert done.returncode == 0, done.stderr
+    path = open_run("halving").folder / "run.json"
+    path.write_text(path.read_text().replace('"trials": 2', '"trials": 9'))
+
+    def made_again(*_):
+        raise AssertionError("the search was made again")
+
+    monkeypatch.setattr("nas_skeleton.scheduling.adaptive.AdaptiveSearch", made_again)
+    line = here("runs", "list").stdout.splitlines()[-1]
+    assert line.split()[0] == "halving"
+    assert line.split()[-1] == "7"
+
+
 def test_successive_halving_pauses_most_and_finishes_few(here):
     done = here(*HALVING, "--trials", "4", "--run", "halving")
     assert done.returncode == 0, done.stderr
@@ -40,6 +55,7 @@ def test_successive_halving_pauses_most_and_finishes_few(here):
     assert set(rows.loc[rows["status"] == schema.PAUSED, "epochs"]) <= {1, 2}
     listed = here("runs", "list").stdout.splitlines()
     assert "paused" in listed[0]
+    assert listed[-1].split()[-1] == "0"  # missing
     collected = here("runs", "collect", "halving")
     assert collected.returncode == 0, collected.stderr
     assert "left out" not in collected.stderr  # a training that went on was not stored twice

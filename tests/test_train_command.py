@@ -47,6 +47,24 @@ def test_train_gives_what_search_gives(here, workdir, searched):
     assert trained["final_test_top1"] == found["final_test_top1"]
 
 
+def test_a_cell_that_ignores_its_input_has_the_row_that_search_gives_it(here):
+    given = ("--engine", "reference")
+    trained = here(*TRAIN, "--arch", "10", "--run", "trained", *given)
+    assert trained.returncode == 0, trained.stderr
+    assert "not trained: this cell ignores its input" in trained.stdout
+    assert "there are no weights to keep" in trained.stdout
+    here("search", *TRAIN[1:], "--archs", "10", "--run", "searched")
+    kept = ["key", "engine", "status", "final_valid_top1", "final_test_top1", "best_epoch", "curve"]
+    rows = [open_run(name).rows(blobs=True)[kept] for name in ("trained", "searched")]
+    assert rows[0]["engine"].tolist() == ["analytic"]
+    pd.testing.assert_frame_equal(*rows)
+    assert not (open_run("trained").folder / "weights").exists()
+    again = here(*TRAIN, "--arch", "10", "--run", "trained", *given)
+    assert "already trained" not in again.stdout
+    searched = here("search", *TRAIN[1:], "--archs", "10", "--run", "searched", *given)
+    assert "not trained again" not in searched.stderr  # no engine's work
+
+
 @pytest.mark.parametrize("engine", ["reference", "fast", "packed"])
 def test_the_row_says_which_engine_trained_it(here, engine):
     assert here(*TRAIN, "--arch", "6111", "--run", "mine", "--engine", engine).returncode == 0

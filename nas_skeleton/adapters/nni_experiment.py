@@ -89,6 +89,7 @@ class PackExperiment:
         concurrency: how many trials run together.
         port: where NNI's manager listens; None for any free port.
         web_ui: whether its pages are at the plain address.
+        at_once: whether there is no time to wait for its end.
 
     Raises:
         InputError: NNI is not installed, the port is taken, there are too many packs, or the
@@ -104,6 +105,7 @@ class PackExperiment:
         concurrency: int,
         port: int | None = None,
         web_ui: bool = False,
+        at_once: Callable[[], bool] = lambda: False,
     ) -> None:
         if len(packs) > MOST_TRIALS:
             raise InputError(
@@ -115,6 +117,7 @@ class PackExperiment:
         self._assignment = assignment
         self._packs = packs
         self._concurrency = concurrency
+        self._at_once = at_once
         self.port = _free_port(port)
         self._prefix = None if web_ui else secrets.token_hex(16)
         self._experiment: Any = None
@@ -262,19 +265,20 @@ class PackExperiment:
     def _stop(self) -> None:
         """End the experiment.
 
-        If its manager does not end as it is asked to, its trials and its tuner do so by themselves
-        soon after this command.
+        If its manager does not end as it is asked to, or there is no time for it, its trials and
+        its tuner do so by themselves soon after this command.
         """
         experiment, self._experiment = self._experiment, None
         process = experiment and experiment._proc
         if process is None:
             return
         process.terminate()  # it ends its trials, which save their checkpoints
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end = time.monotonic() + STOP_S
+        while process.poll() is None and time.monotonic() < end and not self._at_once():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(LOOK_S)
+        process.kill()  # nothing where it has ended
+        process.wait()
         experiment._proc = None
         experiment.stop()  # NNI's own books: nothing runs any more
 

@@ -26,9 +26,8 @@ STYLE = {
 }
 FORMATS = (".png", ".svg", ".pdf")
 WRITTEN = 40  # classes up to which numbers stand in a confusion matrix
-_NODES = ((0.0, 0.5), (1.0, 1.0), (2.0, 0.0), (3.0, 0.5))
-# How far each edge bows out, so that no two lie on one line and none runs through a node.
-_BOW = {(0, 3): 0.0, (1, 2): 0.0, (0, 1): -0.15, (0, 2): 0.15, (1, 3): -0.15, (2, 3): 0.15}
+# Node 2 inside the triangle of the others: so no two of the straight edges cross.
+_NODES = ((0.0, 0.0), (1.5, 1.0), (1.5, 0.37), (3.0, 0.0))
 
 
 def draw_cell(axes: Axes, cell: Cell, title: str = "") -> None:
@@ -47,7 +46,6 @@ def draw_cell(axes: Axes, cell: Cell, title: str = "") -> None:
         arrow = FancyArrowPatch(
             _NODES[source],
             _NODES[target],
-            connectionstyle=f"arc3,rad={_BOW[source, target]}",
             arrowstyle="-|>",
             mutation_scale=14,
             shrinkA=11,
@@ -58,13 +56,13 @@ def draw_cell(axes: Axes, cell: Cell, title: str = "") -> None:
         )
         axes.add_patch(arrow)
         x = 0.5 * (_NODES[source][0] + _NODES[target][0])
-        y = 0.5 * (_NODES[source][1] + _NODES[target][1]) - 0.55 * _BOW[source, target]
+        y = 0.5 * (_NODES[source][1] + _NODES[target][1])
         box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
         axes.text(x, y, label, ha="center", va="center", color=colour, fontsize=8, bbox=box)
     for node, (x, y) in enumerate(_NODES):
         axes.plot(x, y, "o", markersize=20, color="white", markeredgecolor="black", zorder=3)
         axes.text(x, y, ("in", "1", "2", "out")[node], ha="center", va="center", fontsize=8)
-    axes.set(xlim=(-0.35, 3.35), ylim=(-0.3, 1.3), title=title)
+    axes.set(xlim=(-0.35, 3.35), ylim=(-0.25, 1.25), title=title)
     axes.axis("off")
 
 

@@ -10,17 +10,16 @@ from __future__ import annotations
 import hashlib
 import heapq
 import math
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass
-from multiprocessing import get_context
 from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nas_skeleton.errors import InputError
+from nas_skeleton.processes import ignore_signals, process_pool, signals_held
 from nas_skeleton.results.table import SearchTable
 from nas_skeleton.strategies import Asked, Result, Search, Setting, build_strategy
 
@@ -92,9 +91,10 @@ def replays(
     *,
     repeats: int,
     seed: int,
-    processes: int = 1,
+    processes: int | None = None,
     advance: Callable[[int], None] = lambda _: None,
     check: Callable[[], None] = lambda: None,
+    at_once: Callable[[], bool] = lambda: False,
 ) -> dict[str, list[Trace]]:
     """Search `repeats` times with each strategy; the same whatever the number of processes.
 
@@ -107,9 +107,10 @@ def replays(
         terms: budget and workers.
         repeats: searches per strategy.
         seed: from which `repeat_seed` derives theirs.
-        processes: how many work on it.
+        processes: how many work on it; None for this one itself.
         advance: hears how many more searches are done.
-        check: called now and then; what it raises ends all.
+        check: called now and then; what it raises ends all, after the searches that are running.
+        at_once: whether there is no time for these.
 
     Raises:
         InputError: as `replay`.
@@ -123,7 +124,9 @@ def replays(
         for start in range(0, repeats, CHUNK)
         for name in strategies
     ]
-    for (name, numbers), traces in _worked_off(chunks, table, terms, seed, processes, check):
+    for (name, numbers), traces in _worked_off(
+        chunks, table, terms, seed, processes, check, at_once
+    ):
         for number, trace in zip(numbers, traces, strict=True):
             found[name][number] = trace
         advance(len(traces))
@@ -139,31 +142,28 @@ def _worked_off(
     table: SearchTable,
     terms: Terms,
     seed: int,
-    processes: int,
+    processes: int | None,
     check: Callable[[], None],
+    at_once: Callable[[], bool],
 ) -> Iterator[tuple[_Chunk, list[Trace]]]:
-    if processes == 1:
+    if processes is None:
         for chunk in chunks:
             check()
             yield chunk, _replay_chunk(chunk, table, terms, seed)
         return
-    pool = ProcessPoolExecutor(processes, get_context("spawn"), _start_work, (table, terms, seed))
-    try:
-        open_ = {pool.submit(_work, chunk): chunk for chunk in chunks}
+    with process_pool(processes, _start_work, (table, terms, seed), at_once) as pool:
+        with signals_held():
+            open_ = {pool.submit(_work, chunk): chunk for chunk in chunks}
         while open_:
             check()
             done, _ = wait(open_, timeout=0.5, return_when=FIRST_COMPLETED)
             for future in done:
                 yield open_.pop(future), future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _start_work(table: SearchTable, terms: Terms, seed: int) -> None:
     global _at_work
-    # A terminal or a scheduler tells all processes to stop: the one that waits for these decides.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
+    ignore_signals()
     _at_work = (table, terms, seed)
 
 

@@ -21,10 +21,9 @@ from typing import Any
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
-from nas_skeleton.cards import check_name
 from nas_skeleton.errors import InputError
 from nas_skeleton.results.leaderboard import short_count, wilson_error
-from nas_skeleton.results.run import SUPERNET, runs_folder
+from nas_skeleton.results.run import SUPERNET, check_new_name, runs_folder
 
 VERSION = 1  # raise it when the same arguments come to give another supernet or ranking
 
@@ -76,7 +75,7 @@ class SupernetFolder:
     """
 
     def __init__(self, name: str, arguments: SupernetArguments) -> None:
-        check_name(name, "--run")
+        check_new_name(name)
         self.folder = runs_folder() / name
         self.arguments = arguments
         if (self.folder / "run.json").exists() or (self.folder / "results").exists():

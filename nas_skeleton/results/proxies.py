@@ -21,7 +21,7 @@ from nas_skeleton.cards import check_name
 from nas_skeleton.errors import InputError
 from nas_skeleton.proxies.names import PROXIES
 from nas_skeleton.results.collect import replacing
-from nas_skeleton.results.run import Run, runs_folder
+from nas_skeleton.results.run import Run, check_new_name, runs_folder
 from nas_skeleton.spaces import SearchSpace, Space
 from nas_skeleton.training.job import Job
 
@@ -186,7 +186,7 @@ def plan_proxy_run(name: str, identity: Identity) -> ProxyRun:
     Raises:
         InputError: they do not.
     """
-    check_name(name, "--run")
+    check_new_name(name)
     folder = runs_folder() / name
     known = _identity(folder / FILE)
     for field, value in asdict(identity).items():

@@ -27,9 +27,12 @@ from nas_skeleton.results import schema, store
 
 FORMAT = 1
 SUPERNET = "supernet.json"  # in a folder under runs/ that is no run (`one_shot`)
+RESERVED = "published"  # the folder under runs/ in which published tables lie
+SHOWN = 8  # of a long list in an error
 _CHANGED = {
     "fingerprint": " (the data, who is in which part of its protocol, or its A-links changed)",
     "recipe_hash": " (the card's stem, macro skeleton, input or recipe changed)",
+    "archs": " (a list may only grow; `runs publish RUN RUN` makes one table of several runs)",
 }
 T = TypeVar("T")
 
@@ -40,7 +43,8 @@ class Arguments:
 
     `trials` is the number of architectures (None: all there are); it and the list of seeds may grow
     from call to call, all else belongs to the run. `one_per_class` trains one architecture per
-    functional class. `archs` lists the architectures of a run without strategy (`train`).
+    functional class. `archs` lists the architectures of a run without strategy; the list may grow
+    too, by architectures beside those it has.
     `parallel` proposals of a strategy that learns may be without a result that it knows, and with
     `share_classes` it takes architectures of one functional class for the same.
     `modality` replaces the modalities of the space's card, joined by "+"; empty for the card's.
@@ -151,6 +155,19 @@ def runs_folder() -> Path:
     return Path.cwd() / "runs"
 
 
+def check_new_name(name: str) -> None:
+    """Nothing, if a folder under runs/ may be called `name`.
+
+    Raises:
+        InputError: it is no name, or one that has another use.
+    """
+    check_name(name, "--run")
+    if name.casefold() == RESERVED:  # as file systems do that take capitals for small letters
+        raise InputError(
+            f"--run {name}: runs/{RESERVED}/ is the folder of published tables: choose another name"
+        )
+
+
 def run_names() -> list[str]:
     """Names of all runs in the working folder, sorted."""
     return sorted(path.parent.name for path in runs_folder().glob("*/run.json"))
@@ -181,28 +198,29 @@ def plan_run(
 ) -> Run:
     """The run `name` with `arguments`; nothing is written before `Run.write`.
 
-    Where the run exists, all arguments must be the same, but for `trials` and, if they may grow,
-    further `seeds`.
+    Where the run exists, all arguments must be the same, but for `trials`, further `archs` of a
+    list and, if they may grow, further `seeds`.
 
     Raises:
-        InputError: the folder belongs to other arguments, or holds results without any.
+        InputError: the name has another use, or the folder belongs to other arguments, or holds
+            results without any.
     """
-    check_name(name, "--run")
+    check_new_name(name)
     folder = runs_folder() / name
     if (folder / "run.json").is_file():
         existing = open_run(name).arguments
         may_grow = seeds_may_grow and _share_beginning(existing, arguments)
         seeds = existing.seeds if may_grow else arguments.seeds
-        wanted = replace(arguments, trials=existing.trials, seeds=seeds)
+        archs = existing.archs if _one_has_the_other(existing, arguments) else arguments.archs
+        wanted = replace(arguments, trials=existing.trials, seeds=seeds, archs=archs)
         # The modality first: it says more than the hash that changes with it.
         for field in sorted(asdict(wanted), key=lambda field: field != "modality"):
-            value = getattr(wanted, field)
-            before = getattr(existing, field)
+            value, before = getattr(wanted, field), getattr(existing, field)
             if before != value:
                 raise InputError(
-                    f"run {name!r} in {folder} belongs to {field} {before!r}, not {value!r}"
-                    f"{_CHANGED.get(field, '')}: choose another name with --run, or move the "
-                    "folder away"
+                    f"run {name!r} in {folder} belongs to {field} {_short(before)}, not "
+                    f"{_short(value)}{_CHANGED.get(field, '')}: choose another name with --run, or "
+                    "move the folder away"
                 )
     elif (folder / SUPERNET).is_file():
         raise InputError(f"{folder} holds a supernet: choose another --run")
@@ -217,13 +235,29 @@ def _share_beginning(first: Arguments, second: Arguments) -> bool:
     return first.seeds[:count] == second.seeds[:count]
 
 
+def _one_has_the_other(first: Arguments, second: Arguments) -> bool:
+    """Whether both list architectures, and the list of one contains that of the other."""
+    if first.archs is None or second.archs is None:
+        return False
+    shorter, longer = sorted((set(first.archs), set(second.archs)), key=len)
+    return shorter <= longer
+
+
+def _short(value: object) -> str:
+    """What an argument is, in part if it is a long list."""
+    if isinstance(value, list) and len(value) > SHOWN:
+        return f"[{', '.join(map(str, value[:SHOWN]))}, ... {len(value)} in all]"
+    return repr(value)
+
+
 def _widest(first: Arguments, second: Arguments) -> Arguments:
-    """`second` with the larger number of trials and the longer list of seeds of both."""
+    """`second` with the larger number of trials and the longer lists of both."""
     counts = (first.trials, second.trials)
     return replace(
         second,
         trials=None if None in counts else max(count for count in counts if count is not None),
         seeds=max(first.seeds, second.seeds, key=len),
+        archs=max((first.archs, second.archs), key=lambda archs: len(archs or ())),
     )
 
 

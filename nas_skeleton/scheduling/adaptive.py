@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
+import pandas as pd
+
 from nas_skeleton.errors import InputError
 from nas_skeleton.results import schema, store
 from nas_skeleton.results.run import Arguments, Run
@@ -203,6 +205,21 @@ def missing_pairs(
     if search is not None:
         return [(job.arch_index, job.seed) for job in search.missing()]
     return [pair for pair in planned_pairs(run.arguments, space) if pair not in settled]
+
+
+def budget_left(run: Run, space: SearchSpace, rows: pd.DataFrame) -> int:
+    """What is left of the budget of a search that decides by results, in whole trainings.
+
+    Told by the rows alone, with `status` and `epochs`: to make the search again, so as to know what
+    it asks for by now, takes minutes with some strategies. One that has nothing new to propose may
+    leave a part of its budget for good.
+    """
+    arguments = run.arguments
+    whole = space.card.recipe(arguments.recipe).epochs
+    kept = rows[rows["status"] != schema.FAILED]
+    trained = int(kept["epochs"].where(kept["status"] == schema.PAUSED, whole).sum())
+    budget = (arguments.trials or len(space)) * len(arguments.seeds)
+    return max(0, budget - trained // whole)
 
 
 def strategy_of(arguments: Arguments, space: SearchSpace) -> Strategy:

@@ -35,7 +35,7 @@ from nas_skeleton.scheduling.worker import Assignment, Worker, Workplace, row_of
 from nas_skeleton.skeletons.store import Dataset
 from nas_skeleton.spaces import SearchSpace
 from nas_skeleton.training.job import Job
-from nas_skeleton.training.result import EpochRecord
+from nas_skeleton.training.result import ANALYTIC, EpochRecord
 
 if TYPE_CHECKING:
     from nas_skeleton.scheduling.forecast import Forecast
@@ -122,7 +122,8 @@ class Campaign:
         who = f"process {command} on {host}"
         if len(commands) > 1:
             who = f"{len(commands)} other commands, {who} is one,"
-        workers = f"{len(living)} worker{'s' * (len(living) > 1)}"
+        count = sum(not presence.through for presence in living)
+        workers = f"{count} worker{'s' * (count != 1)}"
         return (
             f"run {self.run.name!r} is also being trained by {who} with {workers}: the work is "
             "shared, nothing is trained twice"
@@ -132,7 +133,7 @@ class Campaign:
         """A line that says so if some of the run is finished by other engines than it has now."""
         rows = self.run.rows(["status", "engine"])
         engines = rows.loc[rows["status"] == schema.DONE, "engine"]
-        others = engines[engines != self.means.engine].value_counts()
+        others = engines[~engines.isin((self.means.engine, ANALYTIC))].value_counts()
         if others.empty:
             return ""
         counts = ", ".join(f"{count} by {engine}" for engine, count in others.items())

@@ -25,8 +25,8 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from nas_skeleton.errors import InputError
+from nas_skeleton.processes import ignore_signals, signals_held
 from nas_skeleton.results.run import Run
-from nas_skeleton.scheduling import signals
 from nas_skeleton.scheduling.feed import Begun, Ended, Heard
 from nas_skeleton.scheduling.outcome import Outcome
 from nas_skeleton.scheduling.presence import Presence, new_tag, worker_name
@@ -178,12 +178,8 @@ class LocalExecutor:
             target=serve,
             args=(self._assignment, self._logs, tag, gpu, os.getpid(), theirs, stopped),
         )
-        # Ctrl-C goes to all processes of a terminal; `serve` unblocks what it then ignores.
-        held = signal.pthread_sigmask(signal.SIG_BLOCK, signals.SIGNALS)
-        try:
+        with signals_held():
             process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, held)
         theirs.close()
         stopped.close()
         assert process.pid is not None
@@ -251,8 +247,7 @@ def serve(
         tasks: groups come in; outcomes, None at a group's end, and errors go out.
         stopped: closed by the parent, or with it, when trainings are to be saved.
     """
-    signals.ignore()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.SIGNALS)
+    ignore_signals()
     log = log_path(logs, os.getpid(), tag)
     write_into(log)
     if gpu is not None:

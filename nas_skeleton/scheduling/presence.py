@@ -83,6 +83,8 @@ class Presence:
         epochs: out of how many.
         done: trainings it has finished.
         failed: trainings that failed or diverged in its hands.
+        through: what starts the workers of a command that has none itself, such as "NNI"; empty for
+            a worker.
     """
 
     worker: str
@@ -97,13 +99,17 @@ class Presence:
     epochs: int = 0
     done: int = 0
     failed: int = 0
+    through: str = ""
 
     @classmethod
-    def of_this_process(cls, worker: str, command: int, shard: str = "") -> Presence:
+    def of_this_process(
+        cls, worker: str, command: int, shard: str = "", through: str = ""
+    ) -> Presence:
         """The presence of the process that calls, before it does anything."""
-        at = began(os.getpid())
+        at, pid = began(os.getpid()), os.getpid()
         assert at is not None
-        return cls(worker, socket.gethostname(), this_machine(), os.getpid(), at, command, shard)
+        where = (socket.gethostname(), this_machine(), pid)
+        return cls(worker, *where, at, command, shard, through=through)
 
     def runs(self) -> bool:
         """False if its process is known to be gone; True also where nobody here can know."""
@@ -255,7 +261,7 @@ def _read(path: Path, now: float) -> Seen | None:
             presence = TypeAdapter(Presence).validate_json(file.read())
     except (OSError, ValidationError, UnicodeDecodeError):
         return None
-    said_plainly = (presence.worker, presence.host, presence.shard)
+    said_plainly = (presence.worker, presence.host, presence.shard, presence.through)
     if presence.worker != path.stem or not all(text.isprintable() for text in said_plainly):
         return None
     age = max(0.0, now - said)

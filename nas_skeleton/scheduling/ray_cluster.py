@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nas_skeleton.errors import InputError, StoppedEarly
-from nas_skeleton.scheduling.signals import SIGNALS
+from nas_skeleton.processes import SIGNALS
 
 if TYPE_CHECKING:
     from nas_skeleton.scheduling.means import Means

@@ -13,9 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from nas_skeleton.errors import StoppedEarly
-
-# Ctrl-C, a scheduler's end of time, a closed terminal, and the warning clusters send before it.
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+from nas_skeleton.processes import SIGNALS
 
 
 class Signals:
@@ -56,9 +54,3 @@ class Signals:
             return
         self.received = True  # os.write: a handler may interrupt anything, a print too
         os.write(2, self._text)
-
-
-def ignore() -> None:
-    """Leave all of them to another process: a worker hears from its parent when to stop."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)

@@ -45,7 +45,7 @@ class Assignment:
     `shard` is for people who look at the workers of a run; empty if the command has all of it.
     `looks` are epochs after which trainings are evaluated, besides those of the recipe.
     `train` is None for `training.train.train_jobs`. `keep_scores`: whether class scores of finished
-    trainings are kept; `keep_weights`: whether weights are.
+    trainings are kept; `keep_weights`: whether weights are, but for cells that are not trained.
     """
 
     run: str
@@ -274,7 +274,9 @@ class Worker:
         should_stop: Callable[[], bool],
         on_epoch: Callable[[Job, EpochRecord], None],
     ) -> Iterator[tuple[Job, Measured | Paused | Exception]]:
-        """What the jobs come to; cells that ignore their input are trained for their weights only.
+        """What the jobs come to; cells that ignore their input are filled in, never trained.
+
+        Not for their weights either, which are therefore not kept: one training has one result.
 
         Raises:
             Stopped: as `train_jobs`.
@@ -288,7 +290,7 @@ class Worker:
         to_train = []
         for job in jobs:
             arch = space.architecture(job.arch_index)
-            if isinstance(arch, Cell) and ignores_input(arch) and not arguments.keep_weights:
+            if isinstance(arch, Cell) and ignores_input(arch):
                 yield job, constant_result(job, arch, problem, arguments.looks)
             else:
                 to_train.append(job)

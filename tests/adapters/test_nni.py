@@ -2,11 +2,13 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -127,6 +129,9 @@ def answered_to(account, port):
 def test_an_experiment_trains_the_run_in_packs_and_leaves_nothing_behind(begin, workdir, here):
     process = begin()
     port = wait_for(lambda: port_of(workdir))
+    shown = here("runs", "show", "packs").stdout  # before the first trial
+    assert f"-{process.pid}-" in shown
+    assert "ago, has NNI start workers\n" in shown
     wait_for(lambda: reached("127.0.0.1", port) or process.poll() is not None)
     own = {
         address.address
@@ -140,7 +145,11 @@ def test_an_experiment_trains_the_run_in_packs_and_leaves_nothing_behind(begin, 
         assert not answered_to(65534, port)  # nobody's
     output, _ = process.communicate(timeout=200)
     assert process.returncode == 0, output
-    assert "5 trainings, 0 done; in packs of 2 to NNI, 2 at a time" in output
+    assert "5 architectures (random) x 1 seed = 5 trainings, 0 done, 5 to do" in output
+    for told in ("Space      tiny: ", "Data       synthetic, ", "Recipe     tiny (", "Time   "):
+        assert f"\n{told}" in f"\n{output}"
+    assert "\nNNI        3 trials of up to 2 trainings, 2 at a time; " in output
+    assert re.search(r"5/5 trainings, .*; best single training so far: #\d+, valid \d", output)
     assert "PASSWORD" not in output
     rows = open_run("packs").rows(["status", "key"])
     assert rows["status"].tolist() == ["done"] * 5
@@ -158,7 +167,8 @@ def test_an_experiment_trains_the_run_in_packs_and_leaves_nothing_behind(begin, 
     again = begin()
     output, _ = again.communicate(timeout=60)
     assert again.returncode == 0, output
-    assert "5 trainings, 5 done" in output
+    assert "5 trainings, 5 done, 0 to do" in output
+    assert "\nNNI " not in output
     assert len(list(workdir.glob(trials))) == 3
 
 
@@ -215,6 +225,24 @@ def test_more_packs_than_nni_survives_are_refused(workdir):
 
     with pytest.raises(InputError, match="make --pack larger"):
         PackExperiment(workdir, None, [[]] * (MOST_TRIALS + 1), concurrency=1)
+
+
+def test_a_second_ctrl_c_does_not_wait_for_a_manager_that_does_not_end(workdir):
+    from nas_skeleton.adapters.nni_experiment import PackExperiment
+
+    deaf = (
+        "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(99)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    asked = []
+    experiment = PackExperiment(
+        workdir, None, [[]], concurrency=1, at_once=lambda: asked.append(1) or len(asked) > 1
+    )
+    experiment._experiment = SimpleNamespace(_proc=process, stop=lambda: None)
+    with process.stdout:
+        experiment.__exit__()
+    assert process.returncode == -signal.SIGKILL
 
 
 def test_a_trial_without_nni_says_the_way_out(workdir, here, monkeypatch):

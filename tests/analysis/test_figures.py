@@ -1,4 +1,6 @@
+import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
@@ -19,3 +21,22 @@ def test_a_drawn_cell_has_an_arrow_for_every_edge_that_does_something(index):
     dotted = [arrow for arrow in arrows if arrow.get_linestyle() == ":"]
     assert len(dotted) == sum(role is Role.BIAS for role in found)
     assert axes.get_title() == "title"
+
+
+def test_no_edge_hides_the_label_of_another():
+    figure = Figure(figsize=(5, 4))
+    axes = figure.subplots()
+    draw_cell(axes, SPACE.cell(13371))  # all six edges do something
+    FigureCanvasAgg(figure).draw()
+    nodes = {"in", "1", "2", "out"}
+    boxes = [text.get_window_extent() for text in axes.texts if text.get_text() not in nodes]
+    points = []  # on the lines, in pixels; the fourth vertex begins the head of the arrow
+    for arrow in axes.patches:
+        start, control, end = arrow.get_transform().transform(arrow.get_path().vertices[:3])
+        t = np.linspace(0, 1, 500)[:, None]
+        points.append((1 - t) ** 2 * start + 2 * t * (1 - t) * control + t**2 * end)
+    assert len(boxes) == len(points) == 6
+    for at, box in enumerate(boxes):
+        crossed = [box.count_contains(line) > 0 for line in points]
+        assert crossed == [line == at for line in range(6)]  # its own only
+        assert not any(box.overlaps(other) for other in boxes[:at])

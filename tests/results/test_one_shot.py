@@ -42,6 +42,11 @@ def test_every_argument_makes_another_training():
     assert len(keys) == len(names) + 1
 
 
+def test_the_folder_of_published_tables_is_no_supernet():
+    with pytest.raises(InputError, match="the folder of published tables"):
+        SupernetFolder("published", ARGUMENTS)
+
+
 def test_a_folder_is_named_after_the_arguments():
     assert ARGUMENTS.default_name == "nb201_utdmhad_thesis_quick_spos-30_777_bone-joint"
 

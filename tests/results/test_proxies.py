@@ -40,6 +40,11 @@ def keep(name, identity, scores):
     return run
 
 
+def test_the_folder_of_published_tables_keeps_no_scores(workdir):
+    with pytest.raises(InputError, match="the folder of published tables"):
+        plan_proxy_run("published", IDENTITY)
+
+
 def test_scores_come_back_as_they_were_kept(workdir):
     keep("mine", IDENTITY, {5: 1.0, 2: math.nan, 7: -3.25})
     scores = open_proxy_run("mine").scores()

@@ -89,6 +89,31 @@ def test_a_run_that_still_names_an_engine_is_opened_and_continued(folder):
     assert open_run("mine").arguments.trials == 9
 
 
+@pytest.mark.parametrize(
+    ("asked", "kept"), [([3, 5], [3, 5]), ([1, 3, 5], [1, 3, 5]), ([3], [3, 5]), ([5, 3], [3, 5])]
+)
+def test_a_list_of_architectures_may_grow_and_never_shrinks(asked, kept):
+    first = replace(ARGUMENTS, archs=[3, 5], trials=None)
+    start_run("mine", first, DATA)
+    assert start_run("mine", replace(first, archs=asked), DATA).arguments.archs == asked
+    assert open_run("mine").arguments.archs == kept
+
+
+@pytest.mark.parametrize("asked", [[3, 6], [1], None])
+def test_another_list_of_architectures_is_refused(asked):
+    first = replace(ARGUMENTS, archs=[3, 5], trials=None)
+    start_run("mine", first, DATA)
+    with pytest.raises(InputError, match=r"belongs to archs \[3, 5\], not .*runs publish RUN RUN"):
+        start_run("mine", replace(first, archs=asked), DATA)
+
+
+@pytest.mark.parametrize("name", ["published", "Published"])
+def test_the_folder_of_published_tables_is_no_run(name, folder):
+    with pytest.raises(InputError, match="runs/published/ is the folder of published tables"):
+        start_run(name, ARGUMENTS, DATA)
+    assert list(folder.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["../escape", "a/b", "", ".hidden", "a b"])
 def test_a_run_cannot_lie_outside_its_folder(name):
     with pytest.raises(InputError, match="letters, digits"):

@@ -47,15 +47,15 @@ def test_a_command_compares_large_inputs_for_its_workers(workdir, opened, monkey
     assert torch.equal(opened().task.clips.inputs, inputs)
 
 
-def test_cells_that_ignore_their_input_are_filled_in_and_marked(workdir):
+@pytest.mark.parametrize("keep_weights", [False, True])
+def test_cells_that_ignore_their_input_are_filled_in_and_marked(workdir, keep_weights):
     space, data = load_space("tiny"), load_dataset("synthetic")
     campaign = start_campaign(space, data, Means(1, "cpu", "fast", 2, 20.0), seeds=[777])
     campaign.write()
     run = campaign.run
     blind, seeing = (job_of(run.arguments, arch, 777) for arch in (10, 6111))
-    worker = Worker(
-        Assignment(run.name, "fast", 2, "cpu", 20.0), Presence.of_this_process("w", os.getpid())
-    )
+    assignment = Assignment(run.name, "fast", 2, "cpu", 20.0, keep_weights=keep_weights)
+    worker = Worker(assignment, Presence.of_this_process("w", os.getpid()))
     done = list(worker.work([blind, seeing], should_stop=lambda: False))
     worker.close()
     assert sorted(outcome.job.arch_index for outcome in done) == [10, 6111]
@@ -65,15 +65,5 @@ def test_cells_that_ignore_their_input_are_filled_in_and_marked(workdir):
     assert rows.loc[10, "final_valid_top1"] == pytest.approx(1 / 27)  # 4 clips of each class
     assert rows.loc[6111, "engine"] == "fast"
     assert rows.loc[6111, "train_time_s"] > 0
-
-
-def test_a_cell_is_trained_all_the_same_where_its_weights_are_wanted(workdir):
-    space, data = load_space("tiny"), load_dataset("synthetic")
-    campaign = start_campaign(space, data, Means(1, "cpu", "fast", 1, 20.0), seeds=[777])
-    campaign.write()
-    run = campaign.run
-    assignment = Assignment(run.name, "fast", 1, "cpu", 20.0, keep_weights=True)
-    worker = Worker(assignment, Presence.of_this_process("w", os.getpid()))
-    list(worker.work([job_of(run.arguments, 10, 777)], should_stop=lambda: False))
-    worker.close()
-    assert run.rows()["engine"].tolist() == ["fast"]
+    assert run.weights_path(seeing.key, "last").is_file() is keep_weights
+    assert not run.weights_path(blind.key, "last").exists()

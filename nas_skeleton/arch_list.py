@@ -14,25 +14,32 @@ LISTED = "INDEX,...|@FILE"
 
 
 def listed_archs(space: SearchSpace, text: str) -> list[int]:
-    """The indices that `text` lists, sorted, each once: `6111,1462`, or `@FILE` with one a line.
+    """The indices that `text` lists, sorted, each once: `6111,1462`, or those in a file, `@FILE`.
+
+    In a file they stand on lines of their own or between commas, and `#` begins a comment.
 
     Raises:
         click.UsageError: it is no such list, or the file cannot be read.
         InputError: the space has no such architecture.
     """
     if text.startswith("@"):
-        try:
-            parts = Path(text[1:]).read_text(encoding="utf-8").split()
-        except (OSError, UnicodeDecodeError) as error:
-            raise click.UsageError(f"--archs {text}: {error}") from None
+        parts = _parts_of_file(text)
     else:
         parts = [part.strip() for part in text.split(",")]
     strange = [part for part in parts if not (part.isascii() and part.isdecimal())]
     if strange or not parts:
         where = repr(text)
         if text.startswith("@"):
-            where = f"{text}, {strange[0]!r}" if strange else f"{text}, which is empty"
+            where = f"{text}, {strange[0]!r}" if strange else f"{text}, which lists none"
         raise click.UsageError(
             f"--archs {where}: give indices: 6111,1462, or @FILE with one a line"
         )
     return sorted({space.check_index(int(part)) for part in parts})
+
+
+def _parts_of_file(text: str) -> list[str]:
+    try:
+        lines = Path(text[1:]).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"--archs {text}: {error}") from None
+    return [part for line in lines for part in line.partition("#")[0].replace(",", " ").split()]
