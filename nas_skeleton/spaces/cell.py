@@ -112,14 +112,14 @@ def matrix(cell: Cell) -> list[list[int]]:
     return rows
 
 
-def cell_from_matrix(rows: Sequence[Sequence[int]]) -> Cell:
-    """The inverse of `matrix`.
+def cell_from_matrix(rows: Sequence[Sequence[float]]) -> Cell:
+    """The inverse of `matrix`; whole floats, as NATS-Bench's `str2matrix` returns, are indices too.
 
     Raises:
         InputError: not 4x4, not an operation index, or an entry on or above the diagonal.
     """
     try:
-        plain = [[operator.index(entry) for entry in row] for row in rows]  # of any library
+        plain = [[_index(entry) for entry in row] for row in rows]
     except TypeError:
         plain = []
     if [len(row) for row in plain] != [NODES] * NODES:
@@ -127,6 +127,13 @@ def cell_from_matrix(rows: Sequence[Sequence[int]]) -> Cell:
     if any(plain[i][j] != 0 for i in range(NODES) for j in range(i, NODES)):
         raise InputError("not a cell matrix: entries on and above the diagonal must be 0")
     return Cell(tuple(plain[target][source] for source, target in EDGES))
+
+
+def _index(entry: float) -> int:
+    """An integer of any library, or a whole float; TypeError otherwise."""
+    if isinstance(entry, float) and entry.is_integer():
+        return int(entry)
+    return operator.index(entry)  # type: ignore[arg-type]
 
 
 def lists(cell: Cell) -> list[list[tuple[str, int]]]:

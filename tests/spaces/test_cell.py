@@ -43,6 +43,7 @@ def test_notations_of_one_cell() -> None:
 def test_every_notation_leads_back_to_the_cell(cell: Cell) -> None:
     assert parse_arch(arch_string(cell)) == cell
     assert cell_from_matrix(matrix(cell)) == cell
+    assert cell_from_matrix([[float(entry) for entry in row] for row in matrix(cell)]) == cell
     nodes = ["".join(f"|{op}~{source}" for op, source in node) + "|" for node in lists(cell)]
     assert "+".join(nodes) == arch_string(cell)
 
