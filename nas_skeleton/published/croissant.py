@@ -77,6 +77,11 @@ _CSV_TYPES = {  # of columns that are no numbers with a point
 }
 
 
+def version_of(manifest: Manifest) -> str:
+    """Schema and content of a table as a semantic version, the content as build metadata."""
+    return f"{manifest.schema}.0.0+{manifest.content}"
+
+
 def write_croissant(folder: Path, manifest: Manifest) -> None:
     """Write the metadata; the files it describes must be there."""
     text = json.dumps(_metadata(folder, manifest), indent=1, ensure_ascii=False)
@@ -94,12 +99,13 @@ def _metadata(folder: Path, manifest: Manifest) -> dict[str, Any]:
         ],
         "name": manifest.name,
         "description": title_of(manifest),
-        "version": f"{manifest.schema}.0.0",
+        "version": version_of(manifest),
         "datePublished": manifest.trained_until[:10],
         "license": LICENCE,
         "creator": {"@type": "sc:Organization", "name": "The nas_skeleton authors"},
         "url": "./",
-        "citeAs": f"nas_skeleton {manifest.published_with}, table {manifest.name!r}; see "
+        "citeAs": f"nas_skeleton {manifest.published_with}, table {manifest.name!r}, content "
+        f"{manifest.content}; see "
         f"CITATION.cff. The clips: {source.citation or manifest.dataset}",
         "isLiveDataset": False,
         "rai:dataCollection": "Networks were trained by nas_skeleton; nothing was collected from "

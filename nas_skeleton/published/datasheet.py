@@ -258,7 +258,11 @@ def _distribution(manifest: Manifest) -> list[str]:
             f"The clips are not in it. The data set: {source.licence}. {source.citation}. "
             f"From {source.get}."
         )
-    return [" ".join(lines), f"{files.MANIFEST} has the SHA-256 of every file."]
+    return [
+        " ".join(lines),
+        f"{files.MANIFEST} has the SHA-256 of every file. Content {manifest.content} names all of "
+        f"them together: cite it with the name ({manifest.name}, content {manifest.content}).",
+    ]
 
 
 def _maintenance(manifest: Manifest) -> list[str]:
