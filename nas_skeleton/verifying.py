@@ -138,6 +138,9 @@ def _as_json(finished: Finished, outcome: Verification) -> dict[str, Any]:
         "identical": outcome.identical,
         "failed": outcome.failed,
         "beyond_noise": outcome.beyond_noise,
+        "unexplained": [
+            {"arch_index": one.arch_index, "seed": one.seed} for one in outcome.unexplained
+        ],
         **asdict(outcome),
     }
 
