@@ -227,7 +227,7 @@ def _verdict(found: Deviation, beyond: bool) -> str:
         text += f"Two seeds differ by {expected} ({found.architectures:,} architectures): "
     else:
         text += (
-            f"THE NOISE OF SEEDS IS NOT KNOWN, {found.architectures:,} architectures have several. "
+            f"THE NOISE OF SEEDS IS NOT KNOWN: {found.architectures:,} architectures have several. "
             f"Assumed is much, {ASSUMED} binomial errors of the clips (two seeds differ by "
             f"{expected}), so only gross errors are found: "
         )
@@ -259,7 +259,8 @@ def _conclusion(finished: Finished, outcome: Verification) -> str:
         return f"{text}, {differing} no further off than {seeds}."
     share = 1 - 0.05 ** (1 / count)  # if it were wrong, none of so many would be at a chance of .05
     return (
-        f"{text}. More than {100 * share:.0f} % of wrong rows would have shown (95 % confidence)."
+        f"{text}. Were more than {100 * share:.0f} % of all rows wrong, one of them would have been "
+        "drawn (95 % confidence)."
     )
 
 
