@@ -259,7 +259,7 @@ def _conclusion(finished: Finished, outcome: Verification) -> str:
         return f"{text}, {differing} no further off than {seeds}."
     share = 1 - 0.05 ** (1 / count)  # if it were wrong, none of so many would be at a chance of .05
     return (
-        f"{text}. Were more than {100 * share:.0f} % of all rows wrong, one of them would have been "
+        f"{text}. Were more than {100 * share:.0f} % of all rows wrong, one would have been "
         "drawn (95 % confidence)."
     )
 
