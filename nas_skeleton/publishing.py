@@ -115,5 +115,5 @@ def _published_line(made: Manifest) -> str:
     return (
         f"{made.trained:,} trainings, {made.copied:,} copies within functional classes, "
         f"{made.diverged:,} diverged; {made.architectures:,} architectures, "
-        f"seeds {', '.join(map(str, made.seeds))}"
+        f"seeds {', '.join(map(str, made.seeds))}; content {made.content}"
     )

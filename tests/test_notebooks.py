@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas_skeleton.results.reliability import reliability_of
+from nas_skeleton.results.intraclass import reliability_of
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((CHECKOUT / "analysis").glob("*.ipynb"))

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from nas_skeleton.errors import InputError
 from nas_skeleton.results import schema, store
 from nas_skeleton.results.run import Run, open_run, run_names
+from nas_skeleton.results.schema import HELD_OUT
 from nas_skeleton.spaces.cell import parse_arch
 from nas_skeleton.spaces.liveness import ignores_input
 
-HELD_OUT = ("valid", "test")
 _IDENTITY = ("arch_index", "functional_key", "macs")
 _COLUMNS = (*_IDENTITY, "arch_str", "seed", "status", "epochs", "train_time_s")
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas_skeleton.analysis.agreement import LEAST_CELLS
-from nas_skeleton.analysis.observations import HELD_OUT, Observations
+from nas_skeleton.analysis.observations import Observations
 from nas_skeleton.analysis.reliability import Agreed, Estimate, Signal, Worth, agree, worth
 from nas_skeleton.analysis.top import TopTests, top_tests
 from nas_skeleton.errors import InputError
+from nas_skeleton.results.schema import HELD_OUT
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Reliability of one training and of means over seeds, agreement of seeds, of validation with test and
 with another recipe, the sizes of the noise, and the seconds that a wanted reliability takes. The
-intraclass correlation itself is `results.reliability`'s.
+intraclass correlation itself is `results.intraclass`'s.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from nas_skeleton.analysis.agreement import (
     kendall,
 )
 from nas_skeleton.analysis.observations import Observations
+from nas_skeleton.results.intraclass import Reliability, reliability_of, variance_over_seeds
 from nas_skeleton.results.leaderboard import wilson_error
-from nas_skeleton.results.reliability import Reliability, reliability_of, variance_over_seeds
 
 Floats = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nas_skeleton.analysis.observations import Observations
 from nas_skeleton.analysis.reliability import order_on_valid
-from nas_skeleton.results.reliability import variance_over_seeds
+from nas_skeleton.results.intraclass import variance_over_seeds
 
 Floats = NDArray[np.float64]
 

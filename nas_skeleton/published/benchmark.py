@@ -98,7 +98,10 @@ class Benchmark:
         return cls([PublishedTable(find_published(name)) for name in names])
 
     def __repr__(self) -> str:
-        return f"Benchmark({', '.join(self._tables)})"
+        tables = (
+            f"{name}, content {table.manifest.content}" for name, table in self._tables.items()
+        )
+        return f"Benchmark({'; '.join(tables)})"
 
     def __len__(self) -> int:
         """How many architectures the space has."""

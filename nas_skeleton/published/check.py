@@ -1,27 +1,41 @@
 """Whether a published table is sound: its files are those of the manifest, and agree.
 
-What is looked at: size and SHA-256 of every file; every row there once; predictions, labels and
-stored accuracies say the same; curves end in the final accuracies; the summary is that of the
-table. Whether a training repeats is another question.
+What is looked at: size and SHA-256 of every file; everything the manifest says that card, rows,
+curves and clips can confirm; every row there once, of the architecture it says, with costs and
+accuracies that can be; predictions, labels and stored accuracies say the same; curves go through
+the stored accuracies; the summary is that of the table. Whether a training repeats is another
+question: `finished` and `runs verify`.
 """
 
 from __future__ import annotations
 
+import json
+import tomllib
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
+from pydantic import ValidationError
 
+from nas_skeleton.cards import check_card
 from nas_skeleton.errors import InputError
 from nas_skeleton.published import files
+from nas_skeleton.published.agreement import (
+    check_curves,
+    check_predictions,
+    check_rows,
+    check_sources,
+    check_summary,
+    require,
+)
+from nas_skeleton.published.croissant import version_of
+from nas_skeleton.published.facts import IDENTITY, facts_of
 from nas_skeleton.published.files import Manifest, checked_file, read_manifest
-from nas_skeleton.published.summary import DIGITS, summary
 from nas_skeleton.results import schema
-from nas_skeleton.spaces import CellSpace
-
-_SPLITS = ("train", "valid", "test")
+from nas_skeleton.spaces import Space
+from nas_skeleton.spaces.card import SpaceCard
+from nas_skeleton.spaces.recipe import Recipe
 
 
 def check_table(folder: Path) -> Manifest:
@@ -33,8 +47,9 @@ def check_table(folder: Path) -> Manifest:
     manifest = read_manifest(folder)
     for name in (*files.DATA, files.DATASHEET, files.CROISSANT):
         checked_file(folder, manifest, name)
+    space = space_of(folder, manifest)
     try:
-        _check_agreement(folder, manifest)
+        _check_contents(folder, manifest, space)
     except (KeyError, ValueError, pa.ArrowException) as error:
         raise InputError(
             f"{folder}: not a table of schema {files.SCHEMA}: {str(error).splitlines()[0]}"
@@ -42,104 +57,92 @@ def check_table(folder: Path) -> Manifest:
     return manifest
 
 
-def _check_agreement(folder: Path, manifest: Manifest) -> None:
-    table = pd.read_parquet(folder / files.TABLE)
-    _require(list(table.columns) == list(schema.COLUMNS), folder / files.TABLE, "other columns")
+def space_of(folder: Path, manifest: Manifest) -> Space:
+    """The space with the card that lies in `folder`, which must be what the table was trained with.
+
+    Raises:
+        InputError: the card cannot be read, or it or the recipe is another than in the manifest.
+    """
+    path = checked_file(folder, manifest, files.CARD)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path}: not a readable TOML card: {error}") from None
+    card = check_card(content, path, SpaceCard).with_modalities(manifest.modality.split("+"))
+    require(card.name == manifest.space, path, f"not the card of space {manifest.space!r}")
+    recipe = card.recipe(manifest.recipe)
+    try:
+        same = Recipe.model_validate(manifest.recipe_values) == recipe
+    except ValidationError:
+        same = False
+    require(same, folder / files.MANIFEST, f"recipe_values are not {files.CARD}'s")
+    require(
+        card.recipe_hash(manifest.recipe) == manifest.recipe_hash,
+        folder / files.MANIFEST,
+        f"recipe_hash is {manifest.recipe_hash}, that of {files.CARD} is "
+        f"{card.recipe_hash(manifest.recipe)} in this version of nas_skeleton",
+    )
+    return Space(card)
+
+
+def _check_contents(folder: Path, manifest: Manifest, space: Space) -> None:
+    path = folder / files.TABLE
+    table = pd.read_parquet(path)
+    require(list(table.columns) == list(schema.COLUMNS), path, "other columns")
     pairs = table.duplicated(["arch_index", "seed"]) | table.duplicated("key")
-    _require(not pairs.any(), folder / files.TABLE, "a training is in it twice")
+    require(not pairs.any(), path, "a training is in it twice")
     own = table[table["source_index"].isna()]
-    for status, count in ((schema.DONE, manifest.trained), (schema.DIVERGED, manifest.diverged)):
-        found = int((own["status"] == status).sum())
-        _require(
-            found == count,
-            folder / files.TABLE,
-            f"{found} rows {status}, the manifest says {count}",
-        )
-    _check_names(table, folder / files.TABLE)
-    _check_sources(table, folder / files.TABLE)
-    _check_curves(folder, own)
-    _check_predictions(folder, manifest, own[own["status"] == schema.DONE])
-    _check_summary(folder / files.SUMMARY, table)
+    curves = pd.read_parquet(folder / files.CURVES)
+    clips = pd.read_csv(folder / files.CLIPS, dtype={"id": str, "class": str})
+    _check_manifest(folder, manifest, table, curves)
+    _check_clips(folder / files.CLIPS, clips, manifest)
+    check_rows(path, table, manifest, space)
+    check_sources(path, table)
+    check_curves(folder / files.CURVES, curves, own, manifest)
+    done = own[own["status"] == schema.DONE]
+    check_predictions(folder / files.PREDICTIONS, clips, done, manifest)
+    check_summary(folder / files.SUMMARY, table)
+    _check_metadata(folder / files.CROISSANT, manifest)
 
 
-def _check_names(table: pd.DataFrame, path: Path) -> None:
-    """Architectures are called what this package calls them."""
-    space = CellSpace()
-    for column, name in (
-        ("arch_str", space.arch_string),
-        ("functional_key", space.functional_key),
-    ):
-        names = {arch: name(arch) for arch in table["arch_index"].unique().tolist()}
-        same = table["arch_index"].map(names) == table[column]
-        _require(same.all(), path, f"a row has the {column} of another architecture")
+def _check_manifest(
+    folder: Path, manifest: Manifest, table: pd.DataFrame, curves: pd.DataFrame
+) -> None:
+    """Every field that rows and curves can confirm; the others are looked at with the files."""
+    found: dict[str, Any] = {
+        "results_schema": schema.SCHEMA,
+        "content": files.content_of(manifest.files),
+        "epochs": sorted(curves["epoch"].unique().tolist()),
+        **facts_of(table),
+    }
+    for name in IDENTITY:
+        values = table[name].unique().tolist()
+        found[name] = values[0] if len(values) == 1 else values
+    for name, value in found.items():
+        stated = getattr(manifest, name)
+        what = f"{name} is {stated!r:.60}, the files have {value!r:.60}"
+        require(stated == value, folder / files.MANIFEST, what)
+    trained = table.loc[table["source_index"].isna(), "arch_index"]
+    is_trained = set(manifest.sample) <= set(trained.tolist())
+    require(is_trained, folder / files.MANIFEST, "sample has an architecture without a training")
 
 
-def _check_sources(table: pd.DataFrame, path: Path) -> None:
-    """Copied rows are those of a trained architecture that is the same function."""
-    columns = ["functional_key", "seed", *schema.ACCURACIES]
-    copies = table[table["source_index"].notna()]
-    sources = table[table["source_index"].isna()].set_index(["arch_index", "seed"])
-    origin = pd.MultiIndex.from_arrays([copies["source_index"].astype("int64"), copies["seed"]])
-    _require(origin.isin(sources.index).all(), path, "a row is copied from one that is not there")
-    theirs = sources.assign(seed=sources.index.get_level_values("seed")).loc[origin, columns]
-    same = theirs.reset_index(drop=True).equals(copies[columns].reset_index(drop=True))
-    _require(same, path, "a copied row differs from the one it is copied from")
+def _check_clips(path: Path, clips: pd.DataFrame, manifest: Manifest) -> None:
+    """Clips are counted and numbered, and labels called what the manifest calls them."""
+    for split, count in manifest.clips.items():
+        own = clips[clips["split"] == split]
+        require(len(own) == count, path, f"not {count} {split} clips")
+        numbered = own["position"].tolist() == list(range(count))
+        require(numbered and own["id"].is_unique, path, f"{split} clips in another order, or twice")
+    require(len(clips) == sum(manifest.clips.values()), path, "clips of an unknown split")
+    classes = dict(enumerate(manifest.classes))
+    same = clips["label"].map(classes) == clips["class"]
+    require(same.all(), path, "a label is not that of its class in the manifest")
 
 
-def _check_curves(folder: Path, own: pd.DataFrame) -> None:
-    path = folder / files.CURVES
-    curves = pd.read_parquet(path)
-    _require(not curves.duplicated(["key", "epoch"]).any(), path, "an epoch is in it twice")
-    done = own[own["status"] == schema.DONE].set_index("key")
-    last = curves.drop_duplicates("key", keep="last").set_index("key")
-    _require(last.index.isin(own["key"]).all(), path, "the curve of a training that is not there")
-    _require(done.index.isin(last.index).all(), path, "a training has no curve")
-    for split in _SPLITS:
-        if f"{split}_top1" in curves:
-            final = done[f"final_{split}_top1"].to_numpy()
-            ends = last.loc[done.index, f"{split}_top1"].to_numpy()
-            same = np.array_equal(ends, final, equal_nan=True)
-            _require(same, path, f"a curve does not end in its final {split} accuracy")
-
-
-def _check_predictions(folder: Path, manifest: Manifest, done: pd.DataFrame) -> None:
-    path = folder / files.PREDICTIONS
-    predictions = pq.ParquetFile(path)
-    same = predictions.read(["key"])["key"].to_pylist() == done["key"].tolist()
-    _require(same, path, "not those of the table's trainings")
-    clips = pd.read_csv(folder / files.CLIPS, dtype={"id": str})
-    for split in _SPLITS:
-        labels = clips.loc[clips["split"] == split, "label"].to_numpy()
-        count = manifest.clips.get(split, 0)
-        _require(len(labels) == count, folder / files.CLIPS, f"not {count} {split} clips")
-        if split in files.PREDICTED and count:
-            classes = files.matrix(predictions, split)
-            shares = (classes == labels).mean(axis=1)
-            stored = done[f"final_{split}_top1"].to_numpy()
-            wrong = ~np.isclose(shares, stored, rtol=0, atol=1e-9)
-            _require(
-                not wrong.any(), path, f"{int(wrong.sum())} {split} accuracies are not the stored"
-            )
-
-
-def _check_summary(path: Path, table: pd.DataFrame) -> None:
-    stored, expected = pd.read_csv(path), summary(table)
-    _require(list(stored.columns) == list(expected.columns), path, "other columns")
-    for name in expected.columns:
-        found, wanted = stored[name], expected[name]
-        if name == "arch_str":
-            same = found.tolist() == wanted.tolist()
-        else:
-            same = len(found) == len(wanted) and np.allclose(
-                found.to_numpy(np.float64, na_value=np.nan),
-                wanted.to_numpy(np.float64, na_value=np.nan),
-                rtol=1e-6,
-                atol=10.0**-DIGITS,
-                equal_nan=True,
-            )
-        _require(same, path, f"column {name} is not that of the table")
-
-
-def _require(holds: bool | np.bool, path: Path, what: str) -> None:
-    if not holds:
-        raise InputError(f"{path}: {what}: fetch it again, or publish it again from sound runs")
+def _check_metadata(path: Path, manifest: Manifest) -> None:
+    described = json.loads(path.read_text(encoding="utf-8"))
+    sums = {part["@id"]: part["sha256"] for part in described["distribution"]}
+    listed = {name: f.sha256 for name, f in manifest.files.items() if name != files.CROISSANT}
+    same = (described["name"], described["version"]) == (manifest.name, version_of(manifest))
+    require(same and sums == listed, path, "not the metadata of this table")

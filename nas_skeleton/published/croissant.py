@@ -79,6 +79,11 @@ _CSV_TYPES = {  # of columns that are no numbers with a point
 }
 
 
+def version_of(manifest: Manifest) -> str:
+    """Schema and content of a table as a semantic version, the content as build metadata."""
+    return f"{manifest.schema}.0.0+{manifest.content}"
+
+
 def write_croissant(folder: Path, manifest: Manifest, publisher: Publisher) -> None:
     """Write the metadata; the files it describes must be there."""
     text = json.dumps(_metadata(folder, manifest, publisher), indent=1, ensure_ascii=False)
@@ -97,13 +102,14 @@ def _metadata(folder: Path, manifest: Manifest, publisher: Publisher) -> dict[st
         ],
         "name": manifest.name,
         "description": title_of(manifest),
-        "version": f"{manifest.schema}.0.0",
+        "version": version_of(manifest),
         "datePublished": manifest.trained_until[:10],
         "license": publisher.licence or _NO_LICENCE,
         "creator": {"@type": "sc:Organization", "name": author, **_reached_at(publisher.contact)},
         "url": "./",
-        "citeAs": f"Author: {author}. Table {manifest.name!r}, published with nas_skeleton "
-        f"{manifest.published_with}. The clips: {source.citation or manifest.dataset}",
+        "citeAs": f"Author: {author}. Table {manifest.name!r}, content {manifest.content}, "
+        f"published with nas_skeleton {manifest.published_with}. The clips: "
+        f"{source.citation or manifest.dataset}",
         "isLiveDataset": False,
         "rai:dataCollection": "Networks were trained by nas_skeleton; nothing was collected from "
         "people. Labels and ids of clips are those of the data set.",

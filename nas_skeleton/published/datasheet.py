@@ -262,7 +262,8 @@ def maintenance(manifest: Manifest, publisher: Publisher) -> list[str]:
         else "Where to report errors is not stated"
     )
     return [
-        f"{errors}. A table that is published again with further rows has other checksums and a "
-        f"later date: name them when you compare. The schema of the folder is {manifest.schema}, "
-        f"that of the columns {manifest.results_schema}: a reader that does not know them says so."
+        f"{errors}. A table that is published again with further rows has another content: cite "
+        f"this one as {manifest.name}, content {manifest.content}. The schema of the folder is "
+        f"{manifest.schema}, that of the columns {manifest.results_schema}: a reader that does "
+        "not know them says so."
     ]

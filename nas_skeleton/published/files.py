@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,6 @@ TABLE = "table.parquet"
 CURVES = "curves.parquet"
 PREDICTIONS = "predictions.parquet"
 DATA = (CARD, CLIPS, SUMMARY, TABLE, CURVES, PREDICTIONS)
-PREDICTED = ("valid", "test")  # splits with predictions
 PART = 2048  # rows of predictions that are read at a time
 _REMEDY = "fetch the folder again"
 _SEPARATOR = re.compile(r"[/\\]")
@@ -58,7 +58,7 @@ class File:
 
 @dataclass(frozen=True)
 class Hardware:
-    """What some of the trainings ran on. `host` is a hash of the machine's name."""
+    """What some of the trainings ran on; `host` is a number in order of appearance."""
 
     device: str
     engine: str
@@ -75,6 +75,7 @@ class Manifest:
         schema: of the folder, see `SCHEMA`.
         results_schema: of the columns, `results.schema.SCHEMA`.
         name: of the table and of its folder.
+        content: 12 hex digits that name what is in it, for citations: `content_of` its files.
         published_with: version of nas_skeleton.
         trained_with: versions of nas_skeleton that trained.
         trained_until: when the last training ended, ISO 8601.
@@ -87,7 +88,7 @@ class Manifest:
         recipe_values: the recipe in full.
         modality: what networks saw of a clip.
         classes: names of the data set's classes.
-        joints: V of its clips.
+        joints, bodies, channels: V, M and C of its clips as networks saw them.
         clips: number of clips per split.
         seeds: all there are, ascending.
         sample: architectures that were drawn in proportion from all, where only some have further
@@ -105,6 +106,7 @@ class Manifest:
     schema: int
     results_schema: int
     name: str
+    content: str
     published_with: str
     trained_with: list[str]
     trained_until: str
@@ -118,6 +120,8 @@ class Manifest:
     modality: str
     classes: list[str]
     joints: int
+    bodies: int
+    channels: int
     clips: dict[str, int]
     seeds: list[int]
     sample: list[int]
@@ -205,6 +209,16 @@ def describe_file(path: Path) -> File:
     """Size and SHA-256 of a file."""
     with path.open("rb") as file:
         return File(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def content_of(described: Mapping[str, File]) -> str:
+    """What names the content of a table: from the SHA-256 of each of its files of `DATA`.
+
+    Twelve hex digits of the SHA-256 over those, sorted, one per line. The datasheet and the
+    metadata, which mention it, are not among them.
+    """
+    lines = sorted(described[name].sha256 for name in DATA)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
 def checked_file(folder: Path, manifest: Manifest, name: str) -> Path:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from nas_skeleton.analysis.observations import HELD_OUT, Observations
+from nas_skeleton.analysis.observations import Observations
 from nas_skeleton.analysis.reliability import (
     ClassSpread,
     Estimate,
@@ -21,6 +21,7 @@ from nas_skeleton.analysis.reliability import (
 from nas_skeleton.analysis.top import Apart, TopTests, top_tests
 from nas_skeleton.published.rows import listed
 from nas_skeleton.published.table import PublishedTable
+from nas_skeleton.results.schema import HELD_OUT
 from nas_skeleton.spaces.liveness import ignores_input
 
 TOP = 100  # cells to tell from the best

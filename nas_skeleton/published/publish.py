@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -21,7 +20,8 @@ from nas_skeleton.published import files
 from nas_skeleton.published.check import check_table
 from nas_skeleton.published.croissant import write_croissant
 from nas_skeleton.published.datasheet import write_datasheet
-from nas_skeleton.published.files import Hardware, Manifest
+from nas_skeleton.published.facts import facts_of
+from nas_skeleton.published.files import Manifest
 from nas_skeleton.published.publisher import UNSTATED, Publisher
 from nas_skeleton.published.summary import write_clips, write_summary
 from nas_skeleton.results import collect, schema, store
@@ -163,13 +163,13 @@ def _write(
     write_clips(data, folder / files.CLIPS)
     card = read_card("search_spaces", space.name)[1]
     shutil.copyfile(card, folder / files.CARD)
+    described = {file: files.describe_file(folder / file) for file in files.DATA}
     manifest = Manifest(
         schema=files.SCHEMA,
         results_schema=schema.SCHEMA,
         name=name,
+        content=files.content_of(described),
         published_with=nas_skeleton.__version__,
-        trained_with=sorted(rows["version"].dropna().unique()),
-        trained_until=max(rows["finished_at"]),
         space=space.name,
         dataset=asked.dataset,
         fingerprint=asked.fingerprint,
@@ -180,17 +180,14 @@ def _write(
         modality="+".join(space.card.input.modalities),
         classes=data.classes,
         joints=data.joints,
+        bodies=data.bodies,
+        channels=data.channels,
         clips={split: len(clips.ids) for split, clips in data.splits.items()},
-        seeds=sorted(rows["seed"].unique().tolist()),
         sample=sampled,
         epochs=pc.unique(curves["epoch"]).sort().to_pylist(),
-        architectures=int(table["arch_index"].nunique()),
-        trained=int((table["status"] == schema.DONE).sum()),
-        copied=int((table["status"] == schema.COPIED).sum()),
-        diverged=int((rows["status"] == schema.DIVERGED).sum()),
-        hardware=_hardware(table),
         hardware_note=hardware,
-        files={file: files.describe_file(folder / file) for file in files.DATA},
+        files=described,
+        **facts_of(table),
     )
     files.write_manifest(folder, manifest)  # so that the table can be read
     write_datasheet(folder, manifest, table, publisher)
@@ -226,7 +223,7 @@ def _details(
 def _compact(predictions: pa.Table, run: Run) -> pa.Table:
     """Predictions as arrays of one length and of the smallest type; no column without clips."""
     kind = pa.int8() if len(run.data.classes) <= 127 else pa.int16()
-    lengths = {split: len(run.data.splits[split].ids) for split in files.PREDICTED}
+    lengths = {split: len(run.data.splits[split].ids) for split in schema.HELD_OUT}
     columns = pa.schema(
         [
             *(("key", pa.string()), ("arch_index", pa.int64()), ("seed", pa.int64())),
@@ -251,16 +248,6 @@ def _numbered(hosts: pd.Series) -> pd.Series:
     """Machines told apart by numbers in the order in which they appear, without their names."""
     numbers, _ = pd.factorize(hosts.replace("", None))
     return pd.Series(numbers, hosts.index).map(lambda n: f"machine {n + 1}" if n >= 0 else None)
-
-
-def _hardware(table: pd.DataFrame) -> list[Hardware]:
-    done = table[table["status"] == schema.DONE]
-    parts = ["device", "engine", "precision", "host"]
-    counts = Counter(done[parts].fillna("unknown").itertuples(index=False, name=None))
-    return [
-        Hardware(device, engine, precision, host, count)
-        for (device, engine, precision, host), count in sorted(counts.items())
-    ]
 
 
 def _put_in_place(temporary: Path, target: Path) -> None:

@@ -362,7 +362,7 @@ class PublishedTable:
         file = pq.ParquetFile(path)
         return {
             split: files.matrix(file, split)
-            for split in files.PREDICTED
+            for split in schema.HELD_OUT
             if split in file.schema_arrow.names
         }
 

@@ -30,9 +30,8 @@ from nas_skeleton.results import schema, store
 from nas_skeleton.results.copies import with_copies_of_run
 from nas_skeleton.results.run import Run
 from nas_skeleton.spaces import SearchSpace
-from nas_skeleton.training.result import SPLITS as MEASURED_SPLITS
+from nas_skeleton.training.result import SPLITS
 
-SPLITS = ("valid", "test")  # of predictions
 BATCH = 4096  # trainings whose curves and predictions are in memory together
 _IDENTITY = ("key", "arch_index", "seed")
 _ARROW = {"TEXT": pa.string(), "INTEGER": pa.int64(), "REAL": pa.float64()}
@@ -136,10 +135,7 @@ def curve_columns(run: Run) -> pa.Schema:
     """Columns of curves; a split without clips has none."""
     empty = {split for split, clips in run.data.splits.items() if not clips.ids}
     accuracies = [
-        f"{split}_{metric}"
-        for split in MEASURED_SPLITS
-        for metric in schema.METRICS
-        if split not in empty
+        f"{split}_{metric}" for split in SPLITS for metric in schema.METRICS if split not in empty
     ]
     return pa.schema(
         [
@@ -173,11 +169,14 @@ def prediction_columns(run: Run) -> pa.Schema:
     return pa.schema(
         [
             *(("key", pa.string()), ("arch_index", pa.int32()), ("seed", pa.int64())),
-            *((split, pa.list_(pa.int16())) for split in SPLITS),
+            *((split, pa.list_(pa.int16())) for split in schema.HELD_OUT),
         ],
         metadata={
             "classes": json.dumps(run.data.classes),
-            **{f"{split}_clips": json.dumps(asdict(run.data.splits[split])) for split in SPLITS},
+            **{
+                f"{split}_clips": json.dumps(asdict(run.data.splits[split]))
+                for split in schema.HELD_OUT
+            },
         },
     )
 
@@ -189,7 +188,7 @@ def predictions_of(
     done = (rows["status"] == schema.DONE).to_numpy()
     kept = [found for found, is_done in zip(details, done, strict=True) if is_done]
     lists = {}
-    for number, split in enumerate(SPLITS, start=1):
+    for number, split in enumerate(schema.HELD_OUT, start=1):
         arrays = [store.unpack_predictions(found[number]) for found in kept]  # type: ignore[arg-type]
         offsets = np.cumsum([0, *map(len, arrays)], dtype=np.int32)
         values = np.concatenate([np.empty(0, np.int16), *arrays])

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from nas_skeleton.errors import InputError
 from nas_skeleton.results import schema
 from nas_skeleton.results.run import DataFacts, Run, open_run
-from nas_skeleton.results.scores import HELD_OUT, read_scores
+from nas_skeleton.results.schema import HELD_OUT
+from nas_skeleton.results.scores import read_scores
 from nas_skeleton.training.result import Accuracy
 
 Floats = NDArray[np.float64]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from nas_skeleton.results import schema
-from nas_skeleton.results.reliability import Reliability, reliability
+from nas_skeleton.results.intraclass import Reliability, reliability
 from nas_skeleton.results.run import Run
 from nas_skeleton.training.result import ANALYTIC
 

@@ -33,6 +33,8 @@ COPIED = "copied"  # taken over from `source_index`, which computes the same fun
 
 UNSETTLED = (FAILED, PAUSED)  # what goes on when it is asked for again
 
+HELD_OUT = ("valid", "test")  # splits that are never trained on: those with predictions
+
 METRICS = tuple(field.name for field in dataclasses.fields(Accuracy))
 ACCURACIES = tuple(
     f"{when}_{split}_{metric}"

@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 from nas_skeleton.errors import InputError
 from nas_skeleton.skeletons.readers.npzfile import read_arrays
 
-HELD_OUT = ("valid", "test")
-
 _AROUND = 2**16  # bytes that a file of no scores may have
 
 
@@ -52,8 +50,8 @@ def read_scores(
 
     Args:
         path: the file.
-        shapes: what each of `HELD_OUT` must have, clips and classes; a split without clips is left
-            out of the file.
+        shapes: what each of `schema.HELD_OUT` must have, clips and classes; a split without clips
+            is left out of the file.
 
     Raises:
         InputError: the file is missing, damaged, or not of these clips and classes.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nas_skeleton.results import schema
-from nas_skeleton.results.run import Run, open_run
+from nas_skeleton.results.run import Arguments, Run, open_run
 from nas_skeleton.results.scores import write_scores
 from nas_skeleton.results.store import ResultWriter
 from nas_skeleton.scheduling.claims import Claims
@@ -90,16 +90,35 @@ def open_workplace(
     Raises:
         InputError: the data or a card is not what the run was started with.
     """
+    task = open_task(f"run {run.name!r}", run.arguments, space, dataset, device, verify=verify)
+    return Workplace(run, space, task)
+
+
+def open_task(
+    title: str,
+    arguments: Arguments,
+    space: SearchSpace,
+    dataset: Dataset,
+    device: Literal["cpu", "cuda"],
+    *,
+    verify: bool = True,
+) -> Task:
+    """Encode the data as trainings with these arguments saw it, on the device.
+
+    `title` is what an error calls those trainings; all else is as in `open_workplace`.
+
+    Raises:
+        InputError: the data or the card is not what they were trained with.
+    """
     import torch
 
     from nas_skeleton.errors import InputError
     from nas_skeleton.training.aim import clips_fingerprint
     from nas_skeleton.training.task import build_task
 
-    arguments = run.arguments
     if clips_fingerprint(dataset, space.card, arguments.protocol) != arguments.fingerprint:
         raise InputError(
-            f"data set {arguments.dataset!r} is not the one of run {run.name!r}: its clips, or who "
+            f"data set {arguments.dataset!r} is not the one of {title}: its clips, or who "
             f"is in which part of protocol {arguments.protocol!r}, changed"
             + (
                 ", or its A-links did: copy the folder `links` beside its prepared store"
@@ -109,12 +128,12 @@ def open_workplace(
         )
     if space.card.recipe_hash(arguments.recipe) != arguments.recipe_hash:
         raise InputError(
-            f"the card of {arguments.space!r} is not the one of run {run.name!r}: its input, stem, "
+            f"the card of {arguments.space!r} is not the one of {title}: its input, stem, "
             f"macro skeleton or recipe {arguments.recipe!r} changed since"
         )
     recipe = space.card.recipe(arguments.recipe)
     task = build_task(space.card, recipe, dataset, arguments.protocol, _say, verify=verify)
-    return Workplace(run, space, task.to(torch.device(device)))
+    return task.to(torch.device(device))
 
 
 def _say(line: str) -> None:

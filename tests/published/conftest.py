@@ -13,6 +13,7 @@ from nas_skeleton.published.publish import publish
 from nas_skeleton.results import schema
 from nas_skeleton.results.run import Arguments, Clips, DataFacts, plan_run
 from nas_skeleton.results.store import ResultWriter
+from nas_skeleton.scheduling.plan import job_of
 from nas_skeleton.spaces import load_space
 
 SPACE = load_space("nb201")
@@ -50,7 +51,7 @@ def training(arch, seed, **columns):
     rng = np.random.default_rng([arch, seed])
     cost = SPACE.cost(arch, RECIPE, classes=CLASSES, joints=20)
     row = {
-        "key": f"{arch:05}{seed}",
+        "key": job_of(ARGUMENTS, arch, seed).key,
         "space": "nb201",
         "arch_index": arch,
         "arch_str": SPACE.arch_string(arch),
@@ -93,6 +94,8 @@ def training(arch, seed, **columns):
         labels = np.array(_LABELS[split])
         right = rng.permutation(len(labels)) < hits[split][-1]
         predictions[split] = np.where(right, labels, (labels + 1) % CLASSES).astype(np.int16)
+        of_classes = [right[labels == label].mean() for label in range(CLASSES)]
+        curve[-1][f"{split}_mean_class"] = float(np.mean(of_classes))
     best = max(range(len(EPOCHS)), key=lambda at: hits["valid"][at])
     names = [f"{split}_{metric}" for split in COUNTS for metric in schema.METRICS]
     row |= {
@@ -123,6 +126,7 @@ def made():
     """What tests need of this module, which they cannot import."""
     return SimpleNamespace(
         arguments=ARGUMENTS,
+        key=lambda arguments, arch, seed: job_of(arguments, arch, seed).key,
         counts=COUNTS,
         lost=LOST,
         make_run=make_run,
@@ -131,19 +135,29 @@ def made():
     )
 
 
-@pytest.fixture(scope="session")
-def whole(tmp_path_factory):
-    """The folder of a table with a row for every architecture; one seed is not complete."""
-    folder = tmp_path_factory.mktemp("whole")
+def table_of(folder, archs, some):
+    """A table of these architectures with seed 777, `some` also with 888, made in `folder`."""
     before = os.getcwd()  # noqa: PTH109
     os.chdir(folder)
     try:
-        archs = [(arch, 777) for arch in REPRESENTATIVES] + [(arch, 888) for arch in SOME]
-        run = make_run("mine", [training(*pair) for pair in archs])
+        pairs = [(arch, 777) for arch in archs] + [(arch, 888) for arch in some]
+        run = make_run("mine", [training(*pair) for pair in pairs])
         publish([run], "utdmhad", folder / "runs" / "published")
     finally:
         os.chdir(before)
     return folder / "runs" / "published" / "utdmhad"
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory):
+    """The folder of a table with a row for every architecture; one seed is not complete."""
+    return table_of(tmp_path_factory.mktemp("whole"), REPRESENTATIVES, SOME)
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """The folder of a table of ten functional classes, one of which diverged with seed 777."""
+    return table_of(tmp_path_factory.mktemp("small"), REPRESENTATIVES[:10], SOME[:4])
 
 
 @pytest.fixture(scope="session")

@@ -276,7 +276,8 @@ def test_without_a_card_of_the_data_set_a_table_is_published_all_the_same(
 ):
     monkeypatch.chdir(tmp_path)
     arguments = replace(made.arguments, dataset="nobody-knows")
-    run = made.make_run("few", [made.training(made.some[0], 777)], arguments)
+    own = {"dataset": arguments.dataset, "key": made.key(arguments, made.some[0], 777)}
+    run = made.make_run("few", [made.training(made.some[0], 777, **own)], arguments)
     manifest = publish([run], "t", HERE)
     assert (manifest.dataset, manifest.trained) == ("nobody-knows", 1)
     sheet = (HERE / "t" / files.DATASHEET).read_text()

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nas_skeleton.results.reliability import reliability
+from nas_skeleton.results.intraclass import reliability
 
 
 def rows(values):

@@ -1,4 +1,4 @@
-"""Trainings of a run that are done once more, to see whether they come out as stored.
+"""Stored trainings that are done once more, to see whether they come out as stored.
 
 In this process, one group after the other, and nothing of it is written anywhere.
 """
@@ -6,19 +6,22 @@ In this process, one group after the other, and nothing of it is written anywher
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
 from nas_skeleton.errors import InputError, StoppedEarly
-from nas_skeleton.results.run import Run
-from nas_skeleton.results.verification import Repetition, compared
+from nas_skeleton.results.finished import Finished
+from nas_skeleton.results.repetition import Repetition, compared
 from nas_skeleton.scheduling.means import Device, EngineChoice, Means, choose_means
 from nas_skeleton.scheduling.plan import in_groups, job_of
-from nas_skeleton.scheduling.worker import open_workplace
+from nas_skeleton.scheduling.worker import open_task
 from nas_skeleton.skeletons.store import Dataset
 from nas_skeleton.spaces import SearchSpace, Space
 from nas_skeleton.training.result import ANALYTIC, Measured
+
+if TYPE_CHECKING:
+    from nas_skeleton.training.task import Task
 
 
 def means_of(
@@ -28,7 +31,7 @@ def means_of(
 
     Args:
         row: with the columns `engine` and `device`.
-        space: of its run.
+        space: of the trainings.
         device: to take instead of the stored one.
         engine: likewise.
 
@@ -46,8 +49,7 @@ def means_of(
 
 
 def repetitions(
-    run: Run,
-    space: SearchSpace,
+    finished: Finished,
     dataset: Dataset,
     rows: pd.DataFrame,
     *,
@@ -55,34 +57,39 @@ def repetitions(
     engine: EngineChoice | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Repetition]:
-    """Train rows of `drawn_rows` again, by the recipe they were trained with.
+    """Train some finished rows again, by the recipe they were trained with.
 
     Yields:
         Each as it ends, in no particular order.
 
     Raises:
-        InputError: the data or the card is no longer what the run was trained with.
+        InputError: the data or the card is no longer what the rows were trained with.
         StoppedEarly: `should_stop` said so.
     """
     from nas_skeleton.training.loop import Stopped
     from nas_skeleton.training.train import train_jobs
 
+    kept = dict(zip(rows["key"], finished.read(rows), strict=True))
     groups: dict[Means, dict[str, Mapping[Any, Any]]] = {}
+    filled_in = []
     for row in rows.to_dict("records"):
         if row["engine"] == ANALYTIC:
-            yield compared(row, _filled(row, run, space, dataset))
-            continue
-        means = means_of(row, space, device, engine)
-        groups.setdefault(means, {})[row["key"]] = row
+            filled_in.append(row)
+        else:
+            groups.setdefault(means_of(row, finished.space, device, engine), {})[row["key"]] = row
+    if filled_in:
+        task = _task(finished, dataset, "cpu")
+        for row in filled_in:
+            yield compared(row, kept[row["key"]], _filled(row, finished, task))
     for means, own in groups.items():
-        place = open_workplace(run, space, dataset, means.device)
-        jobs = [job_of(run.arguments, row["arch_index"], row["seed"]) for row in own.values()]
+        task = _task(finished, dataset, means.device)
+        jobs = [job_of(finished.arguments, row["arch_index"], row["seed"]) for row in own.values()]
         for group in in_groups(jobs, 1, means.side_by_side):
             try:
                 for job, result in train_jobs(
-                    group, space, place.task, engine=means.engine, should_stop=should_stop
+                    group, finished.space, task, engine=means.engine, should_stop=should_stop
                 ):
-                    yield compared(own[job.key], result)  # type: ignore[arg-type]
+                    yield compared(own[job.key], kept[job.key], result)  # type: ignore[arg-type]
             except Stopped:
                 raise StoppedEarly(
                     "stopped by a signal: nothing is kept of a verification; run the same command "
@@ -90,14 +97,18 @@ def repetitions(
                 ) from None
 
 
-def _filled(row: Mapping[Any, Any], run: Run, space: SearchSpace, dataset: Dataset) -> Measured:
+def _task(finished: Finished, dataset: Dataset, device: Literal["cpu", "cuda"]) -> Task:
+    return open_task(finished.title, finished.arguments, finished.space, dataset, device)
+
+
+def _filled(row: Mapping[Any, Any], finished: Finished, task: Task) -> Measured:
     """What a row comes to that was filled in without training."""
     from nas_skeleton.training.candidates import Problem
     from nas_skeleton.training.constant import constant_result
 
-    place = open_workplace(run, space, dataset, "cpu")
-    problem = Problem(space.card, space.card.recipe(run.arguments.recipe), place.task)
-    job = job_of(run.arguments, row["arch_index"], row["seed"])
+    space = finished.space
+    problem = Problem(space.card, space.card.recipe(finished.arguments.recipe), task)
+    job = job_of(finished.arguments, row["arch_index"], row["seed"])
     result = constant_result(job, space.architecture(job.arch_index), problem)
     assert isinstance(result, Measured)  # the job is a whole one
     return result
