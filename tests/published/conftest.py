@@ -46,22 +46,22 @@ LOST = (REPRESENTATIVES[7], 777)  # diverged
 SOME = REPRESENTATIVES[:300]  # are trained with a second seed too
 
 
-def training(arch, seed, **columns):
+def training(arch, seed, arguments=ARGUMENTS, **columns):
     """A made-up training: its numbers are drawn from architecture and seed."""
     rng = np.random.default_rng([arch, seed])
     cost = SPACE.cost(arch, RECIPE, classes=CLASSES, joints=20)
     row = {
-        "key": job_of(ARGUMENTS, arch, seed).key,
+        "key": job_of(arguments, arch, seed).key,
         "space": "nb201",
         "arch_index": arch,
         "arch_str": SPACE.arch_string(arch),
         "nb201_key": SPACE.nb201_key(arch),
         "functional_key": SPACE.functional_key(arch),
-        "dataset": ARGUMENTS.dataset,
-        "fingerprint": ARGUMENTS.fingerprint,
-        "protocol": ARGUMENTS.protocol,
+        "dataset": arguments.dataset,
+        "fingerprint": arguments.fingerprint,
+        "protocol": arguments.protocol,
         "recipe": "quick",
-        "recipe_hash": ARGUMENTS.recipe_hash,
+        "recipe_hash": arguments.recipe_hash,
         "modality": "joint",
         "seed": seed,
         "engine": "native",

@@ -290,8 +290,8 @@ def test_small_tables_read_well(tmp_path, monkeypatch, made):
     arguments = replace(made.arguments, dataset="synthetic")
     ignores_input = SPACE.functional_classes()["y=0"][0]
     rows = [
-        made.training(made.some[0], 777, train_time_s=0.25),
-        made.training(ignores_input, 777, engine="analytic", train_time_s=0.0),
+        made.training(made.some[0], 777, arguments, train_time_s=0.25),
+        made.training(ignores_input, 777, arguments, engine="analytic", train_time_s=0.0),
     ]
     publish([made.make_run("few", rows, arguments)], "t", HERE)
     sheet = (HERE / "t" / files.DATASHEET).read_text()
