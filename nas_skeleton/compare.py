@@ -13,8 +13,8 @@ import click
 from click.core import ParameterSource
 
 from nas_skeleton import cli
-from nas_skeleton.comparing import strategies
-from nas_skeleton.comparing_recipes import recipes as compare_recipes
+from nas_skeleton.commands.compare_recipes import recipes as compare_recipes
+from nas_skeleton.commands.compare_strategies import strategies
 
 if TYPE_CHECKING:
     from nas_skeleton.results.comparison import Entry
@@ -138,9 +138,9 @@ def main(
                     f"{context.invoked_subcommand}` and its own options behind it"
                 )
         return cli.COMPLETE
+    from nas_skeleton.commands.narration import Saying, train_with_progress
+    from nas_skeleton.commands.progress import open_dataset
     from nas_skeleton.errors import InputError
-    from nas_skeleton.narration import Saying, train_with_progress
-    from nas_skeleton.progress import open_dataset
     from nas_skeleton.results.comparison import check_alike
     from nas_skeleton.scheduling.means import choose_means
     from nas_skeleton.scheduling.signals import Signals

@@ -73,7 +73,7 @@ def prepare(name: str, raw: Path | None, skip_bad: bool, workers: int) -> None:
     Every file is read; those that cannot be used are listed with the reason, and nothing is
     prepared unless --skip-bad leaves them out. A run that was interrupted goes on where it stopped.
     """
-    from nas_skeleton.progress import preparing
+    from nas_skeleton.commands.progress import preparing
     from nas_skeleton.skeletons import store
 
     kept = "what was read is kept; run the same command again to go on"
@@ -117,7 +117,7 @@ def check(name: str, raw: Path | None, workers: int) -> int:
     one line per check. With --raw, reads raw files instead and prints a table of what is wrong with
     which; nothing is prepared. The exit code is 2 if anything is wrong.
     """
-    from nas_skeleton.progress import open_dataset
+    from nas_skeleton.commands.progress import open_dataset
     from nas_skeleton.skeletons.check import check_dataset
     from nas_skeleton.skeletons.store import BadFiles
 
@@ -144,7 +144,7 @@ def check(name: str, raw: Path | None, workers: int) -> int:
 
 
 def _check_raw(name: str, raw: Path, workers: int) -> int:
-    from nas_skeleton.progress import preparing
+    from nas_skeleton.commands.progress import preparing
     from nas_skeleton.skeletons.store import read_raw
 
     faults, clips, sources = [], 0, 0
@@ -178,7 +178,7 @@ def _print_faults(name: str, faults: Sequence[Fault]) -> None:
 
 
 def _say_if_incomplete(dataset: Dataset) -> None:
-    from nas_skeleton.progress import incomplete
+    from nas_skeleton.commands.progress import incomplete
 
     for line in incomplete(dataset):
         click.echo(line, err=True)
@@ -191,7 +191,7 @@ def download(name: str) -> None:
 
     An interrupted download goes on where it stopped. For other data sets, says where to ask.
     """
-    from nas_skeleton.progress import Bytes
+    from nas_skeleton.commands.progress import Bytes
     from nas_skeleton.skeletons.downloading import download as fetch
     from nas_skeleton.skeletons.load import load_dataset_card, whole_card
     from nas_skeleton.skeletons.raw import download_of
@@ -225,7 +225,7 @@ def show(name: str, as_json: bool, clip_id: str | None, output: Path | None, fra
 
     Clips, classes, subjects, frames, protocols, fingerprint, licence and citation.
     """
-    from nas_skeleton.progress import open_dataset
+    from nas_skeleton.commands.progress import open_dataset
 
     if clip_id is None and output is not None:
         raise click.UsageError("-o goes with --clip")

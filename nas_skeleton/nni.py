@@ -105,9 +105,9 @@ def main(
 
     training_seeds = cli.parse_seeds(seed, seeds)
     with Signals().handled() as signals:
-        from nas_skeleton.announcing import plan_text
-        from nas_skeleton.narration import Saying, report_failures
-        from nas_skeleton.progress import open_dataset
+        from nas_skeleton.commands.narration import Saying, report_failures
+        from nas_skeleton.commands.plan_text import plan_text
+        from nas_skeleton.commands.progress import open_dataset
         from nas_skeleton.results.leaderboard import format_leaderboard
         from nas_skeleton.scheduling.means import choose_means
         from nas_skeleton.scheduling.start import start_campaign
@@ -172,7 +172,7 @@ def _train(
         InputError: NNI is not there, or ended.
     """
     from nas_skeleton.adapters.nni_experiment import CONNECTIONS, PackExperiment
-    from nas_skeleton.narration import narrated
+    from nas_skeleton.commands.narration import narrated
     from nas_skeleton.scheduling.outcome import Settled
     from nas_skeleton.scheduling.presence import Beat, Presence, new_tag, worker_name
     from nas_skeleton.scheduling.worker import Assignment

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from nas_skeleton import cli
-from nas_skeleton.publishing import check, publish
+from nas_skeleton.commands.runs_publish import check, publish
+from nas_skeleton.commands.runs_verify import verify
 from nas_skeleton.scheduling.shards import DEFAULT_SHARDS
-from nas_skeleton.verifying import verify
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +105,7 @@ def show(run: str, top: int, as_json: bool, figure: Path | None) -> None:
 
 def _status_lines(status: Status, errors: dict[tuple[int, int], str]) -> list[str]:
     """How a run is getting on, for people."""
-    from nas_skeleton.progress import duration
+    from nas_skeleton.commands.progress import duration
 
     counts = ", ".join(f"{count} {what}" for what, count in status.counts().items())
     among = ", those running and failed among them" * bool(status.running or status.failed)
@@ -229,7 +229,7 @@ def missing(run: str, as_json: bool, layout: str, shards: int | None) -> None:
 )
 def collect(run: str, scored: str | None) -> None:
     """Write RUN's table, learning curves and predictions as Parquet, the table also as CSV."""
-    from nas_skeleton.progress import Progress
+    from nas_skeleton.commands.progress import Progress
     from nas_skeleton.results.collect import collect as write
     from nas_skeleton.results.proxies import check_fits, open_proxy_run, with_scores
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nas_skeleton import cli
-from nas_skeleton.arch_list import LISTED, listed_archs
+from nas_skeleton.commands.arch_list import LISTED, listed_archs
 
 if TYPE_CHECKING:
     from nas_skeleton.results.proxies import ProxyRun
@@ -80,8 +80,8 @@ def main(
     from nas_skeleton.scheduling.signals import Signals
 
     with Signals("cells that are being scored are finished first").handled() as signals:
+        from nas_skeleton.commands.progress import open_dataset
         from nas_skeleton.cores import usable_cores
-        from nas_skeleton.progress import open_dataset
         from nas_skeleton.results.run import open_run
         from nas_skeleton.scheduling.means import worker_count
         from nas_skeleton.spaces import load_space
@@ -119,7 +119,7 @@ def _assignment(
     clips: int,
     signals: Signals,
 ) -> Assignment:
-    from nas_skeleton.narration import Saying
+    from nas_skeleton.commands.narration import Saying
     from nas_skeleton.proxies.examples import draw_examples
     from nas_skeleton.results.proxies import Identity
     from nas_skeleton.scheduling.scoring import Assignment
@@ -164,7 +164,7 @@ def _score(
     signals: Signals,
     total: int,
 ) -> None:
-    from nas_skeleton.progress import Progress
+    from nas_skeleton.commands.progress import Progress
     from nas_skeleton.scheduling.scoring import score_cells
 
     if not left:

@@ -13,11 +13,11 @@ import click
 from click.core import ParameterSource
 
 from nas_skeleton import cli
-from nas_skeleton.arch_list import LISTED, listed_archs
+from nas_skeleton.commands.arch_list import LISTED, listed_archs
+from nas_skeleton.commands.search_slurm import same_command, slurm_parameters, submit
 from nas_skeleton.scheduling.shards import DEFAULT_SHARDS
 from nas_skeleton.strategies.named import FROM_NNI, STRATEGIES, check_known, has_study, learns
 from nas_skeleton.strategies.search import PARALLEL
-from nas_skeleton.submitting import same_command, slurm_parameters, submit
 from nas_skeleton.training.engines import ENGINES
 
 if TYPE_CHECKING:
@@ -226,14 +226,14 @@ def main(
         raise click.UsageError("--executor slurm submits all shards: leave --shard out")
     parameters = slurm_parameters(slurm) if executor == "slurm" else {}
     with Signals().handled() as signals:
-        from nas_skeleton.announcing import plan_text
-        from nas_skeleton.narration import (
+        from nas_skeleton.commands.narration import (
             Saying,
             pursue_with_progress,
             report_failures,
             train_with_progress,
         )
-        from nas_skeleton.progress import open_dataset
+        from nas_skeleton.commands.plan_text import plan_text
+        from nas_skeleton.commands.progress import open_dataset
         from nas_skeleton.results.leaderboard import format_leaderboard
         from nas_skeleton.scheduling.means import Means, choose_means
         from nas_skeleton.scheduling.start import start_campaign
@@ -322,7 +322,7 @@ def _replay(
     top: int,
 ) -> int:
     """`--on`: search on a finished table."""
-    from nas_skeleton.replaying import replay_search
+    from nas_skeleton.commands.search_on_table import replay_search
 
     for option in context.command.params:
         assert option.name is not None

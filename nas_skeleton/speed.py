@@ -191,7 +191,7 @@ def main(
     from nas_skeleton.benchmarks.bench import Plan
     from nas_skeleton.benchmarks.machine import machine
     from nas_skeleton.benchmarks.settings import choose_settings
-    from nas_skeleton.progress import open_dataset
+    from nas_skeleton.commands.progress import open_dataset
     from nas_skeleton.scheduling.means import check_precision, choose_means
     from nas_skeleton.spaces import load_space
     from nas_skeleton.strategies import Random
@@ -256,7 +256,7 @@ def _infer_links(space: Space, data: Dataset, protocol: str, means: Means) -> No
     """Infer A-links where the data set has none, before processes need them that are measured."""
     import torch
 
-    from nas_skeleton.narration import Saying
+    from nas_skeleton.commands.narration import Saying
     from nas_skeleton.scheduling.signals import Signals
     from nas_skeleton.training.aim import infer_links
 
@@ -277,7 +277,7 @@ def _measure(
     from nas_skeleton.benchmarks.machine import machine
     from nas_skeleton.benchmarks.measure import measure
     from nas_skeleton.benchmarks.report import Report
-    from nas_skeleton.progress import duration
+    from nas_skeleton.commands.progress import duration
 
     names = ", ".join(setting.name for setting in settings)
     time = len(settings) * (seconds + START_S) + 40 * bookkeeping
@@ -413,7 +413,7 @@ def _say_if_busy() -> None:
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int], Callable[[], None]]]:
     """Gives a function that begins to show progress: what of, and how many; and how it advances."""
-    from nas_skeleton.progress import Progress
+    from nas_skeleton.commands.progress import Progress
 
     shown: list[Progress] = []
 

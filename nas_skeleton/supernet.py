@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nas_skeleton import cli
-from nas_skeleton.sharing import NAMES, Study, drawn_cells, problem_of
+from nas_skeleton.commands.supernet_search import NAMES, Study, drawn_cells, problem_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,9 +86,9 @@ def main(
     Run the same command again to continue, or with more --cells to rank more. The folder is no
     table of trainings: `search` and `train` make those.
     """
+    from nas_skeleton.commands.narration import Saying
+    from nas_skeleton.commands.progress import open_dataset
     from nas_skeleton.errors import InputError
-    from nas_skeleton.narration import Saying
-    from nas_skeleton.progress import open_dataset
     from nas_skeleton.results.one_shot import SupernetArguments, SupernetFolder
     from nas_skeleton.scheduling.means import check_precision, choose_means
     from nas_skeleton.scheduling.signals import Signals

@@ -13,8 +13,8 @@ import click
 from click.core import ParameterSource
 
 from nas_skeleton import cli
-from nas_skeleton.fusing import fuse
-from nas_skeleton.predicting import predict
+from nas_skeleton.commands.train_fuse import fuse
+from nas_skeleton.commands.train_predict import predict
 from nas_skeleton.training.engines import ENGINES
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def main(
         index = search_space.resolve(model or arch or "")
     search_space.card.recipe(recipe)
     if describe:
-        from nas_skeleton.describing import description
+        from nas_skeleton.commands.train_describe import description
 
         facts = description(search_space, index, dataset, recipe)
         if as_json:
@@ -157,8 +157,8 @@ class _Wanted:
 
 def _train(wanted: _Wanted, modality: str, run_name: str | None) -> tuple[Run, int]:
     """Train one network, print how it goes; its run and the exit code."""
-    from nas_skeleton.narration import Saying
-    from nas_skeleton.progress import open_dataset
+    from nas_skeleton.commands.narration import Saying
+    from nas_skeleton.commands.progress import open_dataset
     from nas_skeleton.results import schema
     from nas_skeleton.scheduling.means import choose_means
     from nas_skeleton.scheduling.signals import Signals
@@ -223,7 +223,7 @@ def _train(wanted: _Wanted, modality: str, run_name: str | None) -> tuple[Run, i
 
 def _train_streams(wanted: _Wanted, streams: str, run_name: str | None) -> int:
     """Train a network on each modality, one after the other, and fuse what they give."""
-    from nas_skeleton.fusing import fused_table
+    from nas_skeleton.commands.train_fuse import fused_table
 
     runs, weights = [], STREAMS[streams]
     for name in weights:  # before hours of training of the first
@@ -249,8 +249,8 @@ def _train_aim(
     """Infer the A-links of a data set, or say that they are there."""
     import torch
 
-    from nas_skeleton.narration import Saying
-    from nas_skeleton.progress import open_dataset
+    from nas_skeleton.commands.narration import Saying
+    from nas_skeleton.commands.progress import open_dataset
     from nas_skeleton.scheduling.means import choose_means
     from nas_skeleton.scheduling.signals import Signals
     from nas_skeleton.spaces import load_any_space

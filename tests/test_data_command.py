@@ -163,7 +163,7 @@ def test_bad_files_are_tabled_and_left_out_on_the_users_word(cwd, capsys, monkey
 def test_a_signal_stops_preparing_which_goes_on_later(
     cwd, capsys, monkeypatch, request, number
 ) -> None:
-    from nas_skeleton import progress
+    from nas_skeleton.commands import progress
 
     advance = progress.Progress.advance
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}

@@ -51,6 +51,13 @@ ROOMS: dict[str, tuple[set[str], bool]] = {
         {"spaces", "skeletons", "network", "training", "results", "scheduling", "published"},
         True,
     ),
+    "commands": (
+        {
+            *("spaces", "skeletons", "training", "oneshot", "strategies", "results", "scheduling"),
+            *("published", "analysis", "cli"),
+        },
+        True,
+    ),
 }
 # What every room may use, and the further libraries that stay outside a room.
 GROUND_FLOOR = {"cards", "cores", "errors", "processes"}

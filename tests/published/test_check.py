@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from nas_skeleton.commands.runs_publish import check
 from nas_skeleton.errors import InputError
 from nas_skeleton.published import files
 from nas_skeleton.published.benchmark import Benchmark
 from nas_skeleton.published.check import check_table
 from nas_skeleton.published.files import describe_file, read_manifest, write_manifest
-from nas_skeleton.publishing import check
 from nas_skeleton.results import schema
 
 

@@ -68,7 +68,7 @@ def verify(
     """
     import numpy as np
 
-    from nas_skeleton.progress import Progress, open_dataset
+    from nas_skeleton.commands.progress import Progress, open_dataset
     from nas_skeleton.results.finished import drawn
     from nas_skeleton.results.repetition import verification
     from nas_skeleton.scheduling.repeating import repetitions

@@ -65,7 +65,7 @@ def publish(
     Running it again replaces the table by one with what is finished by then. Python reads it with
     nas_skeleton.Benchmark.load(NAME).
     """
-    from nas_skeleton.progress import Progress
+    from nas_skeleton.commands.progress import Progress
     from nas_skeleton.published.datasheet import size
     from nas_skeleton.published.publish import publish as make
     from nas_skeleton.published.publisher import Publisher

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import pytest
 
-from nas_skeleton.arch_list import listed_archs
+from nas_skeleton.commands.arch_list import listed_archs
 from nas_skeleton.errors import InputError
 from nas_skeleton.results.run import open_run, run_names
 from nas_skeleton.spaces import load_space

@@ -45,8 +45,8 @@ def predict(
     """
     import numpy as np
 
+    from nas_skeleton.commands.progress import open_dataset
     from nas_skeleton.errors import InputError
-    from nas_skeleton.progress import open_dataset
     from nas_skeleton.results.run import open_run
     from nas_skeleton.results.schema import DONE
     from nas_skeleton.scheduling.means import choose_means

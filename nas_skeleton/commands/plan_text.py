@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def plan_text(campaign: Campaign, jobs: list[Job], forecast: Forecast | None) -> str:
     """The plan of a campaign of which `jobs` are left, a line for each thing."""
-    from nas_skeleton.progress import duration
+    from nas_skeleton.commands.progress import duration
     from nas_skeleton.spaces.recipe import Recipe
 
     arguments, means = campaign.run.arguments, campaign.means

@@ -1,6 +1,6 @@
 import pytest
 
-from nas_skeleton.progress import Progress, between_lines, duration
+from nas_skeleton.commands.progress import Progress, between_lines, duration
 
 
 @pytest.mark.parametrize(

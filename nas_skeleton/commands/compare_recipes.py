@@ -78,7 +78,7 @@ def recipes(
 
     from nas_skeleton.analysis.recipe_figures import save_reliabilities
     from nas_skeleton.analysis.recipes import compare_recipes
-    from nas_skeleton.progress import Progress
+    from nas_skeleton.commands.progress import Progress
 
     if len(set(runs)) < len(runs):
         raise click.UsageError("RUN...: one of them is given twice")

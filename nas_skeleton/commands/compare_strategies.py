@@ -89,9 +89,9 @@ def strategies(
     """
     from nas_skeleton.analysis.ranking import rank
     from nas_skeleton.analysis.replay import Terms, replays
+    from nas_skeleton.commands.progress import Progress
     from nas_skeleton.cores import usable_cores
     from nas_skeleton.errors import StoppedEarly
-    from nas_skeleton.progress import Progress
     from nas_skeleton.results.table import load_table
     from nas_skeleton.scheduling.signals import Signals
 

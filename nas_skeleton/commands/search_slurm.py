@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from nas_skeleton import cli
-from nas_skeleton.announcing import plan_text
+from nas_skeleton.commands.plan_text import plan_text
 from nas_skeleton.scheduling.shards import DEFAULT_SHARDS
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ class Study:
 
     def plan(self, wanted: list[int], from_scratch: list[int]) -> str:
         """What is to be done and how long it takes."""
-        from nas_skeleton.progress import duration
+        from nas_skeleton.commands.progress import duration
 
         arguments = self.folder.arguments
         recipe = self.space.card.recipe(arguments.recipe)
@@ -77,7 +77,7 @@ class Study:
 
     def train(self, signals: Signals) -> Training:
         """The supernet, trained; raises `StoppedEarly` on a signal."""
-        from nas_skeleton.progress import Progress
+        from nas_skeleton.commands.progress import Progress
         from nas_skeleton.training.loop import Stopped
 
         training = self._training()
@@ -106,8 +106,8 @@ class Study:
 
     def rank(self, training: Training, wanted: list[int], signals: Signals) -> pd.DataFrame:
         """All cells ranked so far, after those `wanted`; raises `StoppedEarly` on a signal."""
+        from nas_skeleton.commands.progress import Progress
         from nas_skeleton.oneshot.ranking import Ranker
-        from nas_skeleton.progress import Progress
 
         derived = training.derived()
         if derived is not None:
@@ -130,7 +130,7 @@ class Study:
 
     def report(self, training: Training, table: pd.DataFrame, top: int) -> None:
         """Print the ranking, and the cell to go on with."""
-        from nas_skeleton.progress import duration
+        from nas_skeleton.commands.progress import duration
         from nas_skeleton.results.one_shot import format_ranking
 
         click.echo(f"\nSupernet trained in {duration(training.progress.train_time_s)}")

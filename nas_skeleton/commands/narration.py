@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nas_skeleton import cli
-from nas_skeleton.progress import Progress
+from nas_skeleton.commands.progress import Progress
 from nas_skeleton.scheduling.signals import Signals
 from nas_skeleton.training.aim import PretrainingEpoch, Watch
 
