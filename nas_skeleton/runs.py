@@ -272,8 +272,14 @@ def collect(run: str, scored: str | None) -> None:
 @click.option(
     "--best", type=click.IntRange(0), default=0, show_default=True, help="So many best ones first."
 )
+@click.option(
+    "--mates",
+    type=click.IntRange(1),
+    help="Print instead of each so many others of its functional class, if it has them: they are "
+    "the same function, so their trainings differ by noise alone.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draw.")
-def sample(run: str, size: int, best: int, seed: int) -> None:
+def sample(run: str, size: int, best: int, mates: int | None, seed: int) -> None:
     """Print a sample of RUN's architectures, one index a line: for `search --archs @FILE`.
 
     The best by validation accuracy, and of all others, ranked, one from each of as many equal parts
@@ -281,14 +287,20 @@ def sample(run: str, size: int, best: int, seed: int) -> None:
     """
     from nas_skeleton.errors import InputError
     from nas_skeleton.results.leaderboard import run_leaderboard
-    from nas_skeleton.results.sampling import stratified_sample
+    from nas_skeleton.results.sampling import class_mates, stratified_sample
+    from nas_skeleton.spaces import Space
 
-    opened, _ = _open(run)
+    opened, space = _open(run)
     board = run_leaderboard(opened)
     if board.ranked_by is None:
         raise InputError(f"run {run!r}: its protocol has no validation clips to rank by")
     valid = board.table.set_index("arch_index")["valid"]
-    for index in stratified_sample(valid, best=best, size=size, seed=seed):
+    chosen = stratified_sample(valid, best=best, size=size, seed=seed)
+    if mates is not None:
+        if not isinstance(space, Space):
+            raise InputError(f"run {run!r} is of reference models: --mates is for cells")
+        chosen = class_mates(chosen, space, count=mates, seed=seed)
+    for index in chosen:
         click.echo(index)
 
 

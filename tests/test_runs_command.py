@@ -187,6 +187,9 @@ def test_sample_prints_the_best_and_some_of_the_others(here, run):
     assert len(set(chosen)) == 2
     assert chosen[0] == ranked[0]
     assert here("runs", "sample", run, "--size", "4").stderr.count("\n") == 1
+    mates = here("runs", "sample", run, "--size", "2", "--mates", "1")
+    assert mates.returncode == 0, mates.stderr
+    assert not {int(line) for line in mates.stdout.splitlines()} & set(ranked)
 
 
 def test_a_published_run_is_checked_and_asked(here, run, workdir):

@@ -1,13 +1,15 @@
-"""Which architectures of a run deserve more seeds: the best, and a sample of all the others."""
+"""Which architectures deserve trainings of their own: the best, a fair sample, class mates."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from nas_skeleton.errors import InputError
+from nas_skeleton.spaces import Space
 
 
 def stratified_sample(valid: pd.Series, *, best: int, size: int, seed: int) -> list[int]:
@@ -40,3 +42,19 @@ def stratified_sample(valid: pd.Series, *, best: int, size: int, seed: int) -> l
     rng = np.random.default_rng(seed)
     chosen = [int(rest[rng.integers(*ends)]) for ends in itertools.pairwise(bounds)]
     return [*ranked[:best].tolist(), *rng.permutation(chosen).astype(int).tolist()]
+
+
+def class_mates(archs: Sequence[int], space: Space, *, count: int, seed: int) -> list[int]:
+    """For each architecture `count` others of its functional class, drawn at random.
+
+    They are the same function, so that differences between their trainings are noise. Of a class
+    with fewer others there is none.
+    """
+    classes = space.functional_classes()
+    rng = np.random.default_rng(seed)
+    found = []
+    for arch in archs:
+        others = [mate for mate in classes[space.functional_key(arch)] if mate != arch]
+        if len(others) >= count:
+            found += rng.choice(others, count, replace=False).tolist()
+    return found

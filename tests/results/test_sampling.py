@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas_skeleton.errors import InputError
-from nas_skeleton.results.sampling import stratified_sample
+from nas_skeleton.results.sampling import class_mates, stratified_sample
+from nas_skeleton.spaces import load_space
 
 
 @given(st.integers(1, 60), st.integers(0, 60), st.integers(0, 60), st.integers(0, 2**32))
@@ -53,3 +54,16 @@ def test_more_than_there_are_is_refused():
         stratified_sample(valid, best=0, size=3, seed=0)
     with pytest.raises(InputError, match="more than --size"):
         stratified_sample(valid, best=2, size=1, seed=0)
+
+
+def test_class_mates_are_others_of_the_same_function():
+    space = load_space("nb201")
+    classes = space.functional_classes().values()
+    alone = next(members[0] for members in classes if len(members) == 1)
+    three = next(members for members in classes if len(members) == 3)
+    several = next(members for members in classes if len(members) > 10)
+    found = class_mates([alone, three[1], several[0]], space, count=2, seed=0)
+    assert sorted(found[:2]) == [three[0], three[2]]
+    assert len(set(found)) == 4
+    assert several[0] not in found
+    assert {space.functional_key(arch) for arch in found[2:]} == {space.functional_key(several[0])}
