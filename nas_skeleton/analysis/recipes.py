@@ -162,6 +162,8 @@ def _of_split(signal: Signal | None, split: str) -> dict[str, Any]:
         **_estimate(f"{split}_seeds_needed", signal.trainings if signal else None),
         **_estimate(f"{split}_tau_seeds", signal.between_seeds if signal else None),
         f"{split}_seed_sd": signal.seed_sd if signal else None,
+        f"{split}_shared_sd": signal.shared_sd if signal else None,
+        **_estimate(f"{split}_icc_better_half", signal.better_half if signal else None),
         f"{split}_clip_error": signal.clip_error if signal else None,
         f"{split}_within_class_sd": spread.sd if spread else None,
         f"{split}_within_class_members": spread.members if spread else 0,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval over cells."""
+    """A number with its 95 % interval, the percentile bootstrap over cells."""
 
     value: float
     low: float
@@ -57,13 +58,16 @@ class Signal:
     Attributes:
         clips: how many it has.
         mean: top-1 over all cells and seeds, in [0, 1].
-        single: reliability of one training, ICC(1), with the interval of the F distribution.
+        single: reliability of one training, ICC(1).
         mean_of_seeds: reliability of the mean over all seeds there are.
         trainings: seeds it takes, a real number, for a mean of the wanted reliability, with the
             interval that belongs to that of `single`; infinite where there is no signal.
-        between_seeds: Kendall's tau-b of two seeds, the mean over all pairs; as all taus with the
-            interval of the percentile bootstrap over cells.
+        between_seeds: Kendall's tau-b of two seeds, the mean over all pairs.
         seed_sd: standard deviation of one training's accuracy over seeds.
+        shared_sd: what of it all clips share, so that it comes on top of `clip_error`.
+        better_half: ICC(1) among the better half of the cells, chosen by validation accuracy with
+            the first half of the seeds, rounded down, and measured with the others; None with fewer
+            than two others, without validation clips, and for joined folds.
         clip_error: binomial standard error of one accuracy, the mean over cells.
         within_class: None without two trained members of one class.
     """
@@ -75,6 +79,8 @@ class Signal:
     trainings: Estimate | None
     between_seeds: Estimate | None
     seed_sd: float | None
+    shared_sd: float | None
+    better_half: Estimate | None
     clip_error: float
     within_class: ClassSpread | None
 
@@ -217,6 +223,36 @@ def order_on_valid(observations: Observations, seeds: Collection[int]) -> NDArra
     return np.lexsort((observations.archs, observations.macs, -means))
 
 
+def shared_variances(hits: NDArray[Any]) -> Floats:
+    """`(cells,)` variance over seeds that all clips of a network share.
+
+    The variance of an accuracy over seeds has a part from which clips they happen to be: the
+    interaction of seeds and clips, which a test over clips sees. What is left comes on top of it
+    (two-way random effects without replication; a negative estimate is zero). From two or three
+    seeds a cell's own is mostly luck, while cells differ in it severalfold, so each is half its own
+    and half the mean of all.
+
+    Args:
+        hits: `(cells, seeds, clips)`, 1 where right, at least two seeds.
+    """
+    own = _shared(hits)
+    found: Floats = np.maximum(0, (own + own.mean()) / 2)
+    return found
+
+
+def _shared(hits: NDArray[Any]) -> Floats:
+    """Each cell's own, which may be negative."""
+    _, seeds, clips = hits.shape
+    of_seeds = hits.mean(axis=2)
+    found = np.empty(len(hits))
+    for cell in range(len(hits)):  # one at a time: together they would fill the memory
+        own = hits[cell].astype(np.float64)
+        left = own - own.mean(axis=0) - of_seeds[cell][:, None] + own.mean()
+        interaction = (left**2).sum() / ((seeds - 1) * (clips - 1))
+        found[cell] = of_seeds[cell].var(ddof=1) - interaction / clips
+    return found
+
+
 def spread_within_classes(values: Floats, classes: NDArray[np.str_]) -> ClassSpread | None:
     """Members of a class are compared with one another at the same seed.
 
@@ -241,19 +277,35 @@ def spread_within_classes(values: Floats, classes: NDArray[np.str_]) -> ClassSpr
 
 def _signal(observations: Observations, split: str, wanted: float) -> Signal:
     values = observations.accuracy[split]
-    clips, several = observations.hits[split].shape[2], values.shape[1] > 1
+    hits, several = observations.hits[split], values.shape[1] > 1
+    clips = hits.shape[2]
     found = reliability_of(values)
     return Signal(
         clips=clips,
         mean=float(values.mean()),
-        single=Estimate(found.single, found.low, found.high) if found else None,
+        single=_of(found),
         mean_of_seeds=found.mean if found else None,
         trainings=_needed(found, wanted) if found else None,
         between_seeds=_estimate(values, between_columns) if several else None,
         seed_sd=math.sqrt(variance_over_seeds(values)) if several else None,
+        shared_sd=math.sqrt(max(0.0, _shared(hits).mean())) if several else None,
+        better_half=_of(_in_better_half(observations, split)),
         clip_error=float(np.mean([wilson_error(share, clips) for share in values.mean(axis=1)])),
         within_class=spread_within_classes(values, observations.classes),
     )
+
+
+def _in_better_half(observations: Observations, split: str) -> Reliability | None:
+    half = len(observations.seeds) // 2
+    if "valid" not in observations.accuracy or observations.folds > 1 or half < 1:
+        return None
+    order = order_on_valid(observations, observations.seeds[:half])
+    better = observations.accuracy[split][order[: len(order) // 2], half:]
+    return reliability_of(better)
+
+
+def _of(found: Reliability | None) -> Estimate | None:
+    return Estimate(found.single, found.low, found.high) if found else None
 
 
 def _needed(found: Reliability, wanted: float) -> Estimate:

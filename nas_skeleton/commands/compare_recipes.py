@@ -248,7 +248,8 @@ def _order_table(rows: list[ComparedRecipe], other: Observations | None) -> str:
 
 def _noise_table(rows: list[ComparedRecipe]) -> str:
     header = ["noise in points", "seeds, valid", "seeds, test", "clips, valid", "clips, test"]
-    header += ["in a class, test", "networks apart", "cells apart"]
+    header += ["on top, test", "in a class, test", "ICC test, better half"]
+    header += ["networks apart", "cells apart"]
     body = []
     for row in rows:
         valid, test = _signals(row)
@@ -259,7 +260,9 @@ def _noise_table(rows: list[ComparedRecipe]) -> str:
                 row.label,
                 *(_points(of.seed_sd if of else None) for of in (valid, test)),
                 *(_points(of.clip_error if of else None) for of in (valid, test)),
+                _points(test.shared_sd if test else None),
                 f"{_points(spread.sd)} ({spread.members} in {spread.classes})" if spread else "n/a",
+                _interval(test.better_half if test else None),
                 *(
                     f"{apart.worse} + {apart.better} of {top.compared}" if apart and top else "n/a"
                     for apart in ((top.networks, top.cells) if top else (None, None))
@@ -273,9 +276,12 @@ def _noise_notes(rows: list[ComparedRecipe]) -> list[str]:
     clips = {row.worth.signals["test"].clips for row in rows}
     return [
         "Seeds: standard deviation of one training's accuracy over seeds. Clips: binomial standard "
-        f"error of an accuracy on that many clips (test: {', '.join(map(str, sorted(clips)))}). In "
-        "a class: standard deviation among trainings, with the same seed, of members of one "
-        "functional class (members in classes), which are one function: noise and nothing else.",
+        f"error of an accuracy on that many clips (test: {', '.join(map(str, sorted(clips)))}). On "
+        "top: what of the noise of seeds all clips share, so that it adds to that of clips. In a "
+        "class: standard deviation among trainings, with the same seed, of members of one "
+        "functional class (members in classes), which are one function: noise and nothing else. "
+        "Better half: the ICC among the better half of the cells, chosen on validation with the "
+        "first half of the seeds and measured with the others, from three seeds on.",
         "Apart from the best: of the cells next best on validation, how many have less + more mean "
         "test accuracy than the best on validation, after Holm's correction at 5 %. Networks: "
         "these trained networks, by a permutation test over clips. Cells: the cells, were they "

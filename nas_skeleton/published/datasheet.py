@@ -20,7 +20,7 @@ from nas_skeleton.published.table import PublishedTable
 from nas_skeleton.results import schema
 from nas_skeleton.results.leaderboard import short_count
 from nas_skeleton.skeletons.load import load_dataset_card
-from nas_skeleton.spaces.space import CELLS
+from nas_skeleton.spaces.space import CELLS, CLASSES
 from nas_skeleton.training.result import ANALYTIC
 
 RECORDS = {  # file -> name of its records, what one is
@@ -36,8 +36,10 @@ USES = (
 )
 WARNINGS = (
     "Architectures may be chosen by validation accuracy only. Copied rows are no independent "
-    "trainings. A difference within the noise stated in the datasheet is no difference. Accuracies "
-    "are those of one recipe on one split, not the best a network can do."
+    "trainings. A difference within the noise stated in the datasheet may be one or not: the table "
+    "cannot tell. Compare means over equal seeds: cells with more seeds than others may have been "
+    "chosen for an accuracy that is still part of their mean. Accuracies are those of one recipe "
+    "on one split, not the best a network can do."
 )
 
 
@@ -68,9 +70,10 @@ def title_of(manifest: Manifest) -> str:
     """One sentence that says what the table is."""
     seeds = ", ".join(map(str, manifest.seeds))
     return (
-        f"Accuracies, costs and predictions of {manifest.architectures:,} of the {CELLS:,} cells "
-        f"of NAS-Bench-201 on skeleton action recognition: search space {manifest.space!r}, data "
-        f"set {manifest.dataset!r}, protocol {manifest.protocol!r}, recipe {manifest.recipe!r}, "
+        f"Trainings of {manifest.functions:,} of the {CLASSES:,} functionally different cells of "
+        f"NAS-Bench-201 ({manifest.architectures:,} of its {CELLS:,} with copies) on skeleton "
+        f"action recognition: search space {manifest.space!r}, data set {manifest.dataset!r}, "
+        f"protocol {manifest.protocol!r}, recipe {manifest.recipe!r}, "
         f"{'seeds' if len(manifest.seeds) > 1 else 'seed'} {seeds}."
     )
 
@@ -135,6 +138,15 @@ def _composition(folder: Path, manifest: Manifest, table: pd.DataFrame) -> list[
         "that is exactly the same function (`source_index` says of which). Parameters and MACs of "
         "a copy are its own; times, latency and memory are those of what was trained. Copies are "
         "never independent trainings.",
+        *(
+            []
+            if manifest.functions == CLASSES
+            else [
+                f"{CLASSES - manifest.functions:,} functional classes are missing, and not at "
+                "random: a search trains cells in the order of their indices, in which classes "
+                "with many members come early."
+            ]
+        ),
         "\n".join(
             [
                 "| seed | trained | copied | diverged | architectures with a row |",

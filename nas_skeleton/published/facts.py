@@ -22,6 +22,7 @@ def facts_of(table: pd.DataFrame) -> dict[str, Any]:
         "trained_until": max(table["finished_at"]),
         "seeds": sorted(table["seed"].unique().tolist()),
         "architectures": int(table["arch_index"].nunique()),
+        "functions": int(table["functional_key"].nunique()),
         "trained": int((status == schema.DONE).sum()),
         "copied": int((status == schema.COPIED).sum()),
         "diverged": int(((status == schema.DIVERGED) & is_own).sum()),

@@ -95,6 +95,7 @@ class Manifest:
             seeds: statistics over seeds are over these. Empty where all have all seeds.
         epochs: after which some training was evaluated, ascending; the last is the end.
         architectures: how many have a row.
+        functions: how many functional classes have one.
         trained: rows that are trainings that finished.
         copied: rows taken over from an architecture that is the same function.
         diverged: trainings whose loss became infinite.
@@ -127,6 +128,7 @@ class Manifest:
     sample: list[int]
     epochs: list[int]
     architectures: int
+    functions: int
     trained: int
     copied: int
     diverged: int

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas_skeleton.analysis.observations import Observations
 from nas_skeleton.analysis.reliability import (
@@ -34,6 +35,7 @@ def observations_of(
     seeds: Sequence[int] | None = None,
     sampled: bool = True,
     unconnected: bool = False,
+    mates: bool = False,
 ) -> Observations:
     """The trainings of a table, of all cells that finished with every seed; copies are left out.
 
@@ -42,6 +44,8 @@ def observations_of(
         seeds: which count; all if None.
         sampled: whether to keep to the table's `sample`, where it has one.
         unconnected: whether cells whose output does not depend on the input count.
+        mates: whether all trained members of a functional class count, and not the one with the
+            most seeds: they are the same function, so no independent observations.
     """
     seeds = tuple(table.seeds if seeds is None else seeds)
     columns = [table.check_seed(seed) for seed in seeds]
@@ -50,6 +54,8 @@ def observations_of(
     some = np.flatnonzero(trained.any(axis=1))
     sample = table.manifest.sample if sampled else []
     among = np.intersect1d(some, sample) if sample else some
+    if not mates:
+        among = _one_per_class(table, among, trained)
     out = {arch for arch in among.tolist() if ignores_input(table.space.cell(arch))}
     if not unconnected:
         among = np.setdiff1d(among, list(out))
@@ -78,8 +84,25 @@ def observations_of(
         hits=hits,
         unconnected=0 if unconnected else len(out),
         unfinished=len(among) - len(archs),
-        diverged=table.manifest.diverged,
+        diverged=int((_present(table)[among][:, columns] & (rows[among] < 0)).sum()),
     )
+
+
+def _present(table: PublishedTable) -> NDArray[np.bool_]:
+    """`(architectures, seeds)` whether there is a row."""
+    return np.isfinite(table.array("params"))
+
+
+def _one_per_class(
+    table: PublishedTable, archs: NDArray[np.int64], trained: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Of each functional class the member with the most seeds; of equals the lowest index."""
+    best: dict[str, tuple[int, int]] = {}
+    for arch in archs.tolist():
+        candidate = (-int(trained[arch].sum()), arch)
+        key = table.space.functional_key(arch)
+        best[key] = min(candidate, best.get(key, candidate))
+    return np.array(sorted(arch for _, arch in best.values()), np.int64)
 
 
 def describe_noise(table: PublishedTable) -> list[str]:
@@ -89,19 +112,10 @@ def describe_noise(table: PublishedTable) -> list[str]:
     if cells < 3:
         return [f"{cells} connected cells are finished with all seeds: too few to tell the noise."]
     found = worth(observed)
-    which = f"the {cells:,} connected cells that are trained with " + (
-        "all seeds" if seeds > 1 else "the seed"
-    )
-    if table.manifest.sample:
-        which = (
-            f"{cells:,} connected cells that were drawn from all in proportion to how many of each "
-            "rank of accuracy there are, and trained with all seeds"
-        )
-    single = observations_of(table, seeds=table.seeds[:1], sampled=False)
+    spreads = _spreads(table)
     lines = []
     for split, signal in found.signals.items():
-        spread = spread_within_classes(single.accuracy[split], single.classes)
-        parts = "; ".join(_parts(signal, spread, seeds))
+        parts = "; ".join(_parts(signal, spreads.get(split), seeds))
         lines.append(f"* {SPLIT_NAMES[split]}: {parts}.")
     if found.valid_test is not None:
         lines.append(
@@ -111,12 +125,46 @@ def describe_noise(table: PublishedTable) -> list[str]:
             + "."
         )
     if seeds == 1:
-        lines.append("* One seed: the noise over seeds is unknown, and comes on top.")
+        lines.append(
+            "* One seed: another one moves accuracies by more than the binomial error; by how much "
+            "is unknown."
+        )
     return [
-        f"Over {which}; intervals are of 95 %, over cells.",
+        f"{_who(table, observed)} Intervals are of 95 %, over cells.",
         "\n".join(lines),
         *_top(table),
     ]
+
+
+def _who(table: PublishedTable, observed: Observations) -> str:
+    """Which cells the statistics are of, and whether these stand for all."""
+    cells, sample = len(observed), table.manifest.sample
+    if len(table.seeds) == 1:
+        return f"Over the {cells:,} connected cells that are trained, one of each functional class."
+    if sample:
+        return (
+            f"Over {cells:,} connected cells with all seeds, of {len(sample):,} whose further "
+            "seeds the publisher had trained as a sample of all functional classes, in proportion "
+            "to the ranks of their validation accuracy."
+        )
+    text = f"Over the {cells:,} connected cells, one of each functional class, that have all seeds."
+    if observed.unfinished:
+        text += (
+            f" {observed.unfinished:,} more lack some. Which have them is not said to be random: "
+            "if it was for their accuracy, these numbers are not those of all cells."
+        )
+    return text
+
+
+def _spreads(table: PublishedTable) -> dict[str, ClassSpread | None]:
+    """By split, of members of one class: with the seed of which most were trained."""
+    trained = (table.prediction_rows >= 0) & ~table.copied
+    seed = table.seeds[int(trained.sum(axis=0).argmax())]
+    every = observations_of(table, seeds=(seed,), sampled=False, mates=True)
+    return {
+        split: spread_within_classes(values, every.classes)
+        for split, values in every.accuracy.items()
+    }
 
 
 def _parts(signal: Signal, spread: ClassSpread | None, seeds: int) -> Iterator[str]:
@@ -126,7 +174,11 @@ def _parts(signal: Signal, spread: ClassSpread | None, seeds: int) -> Iterator[s
         f"{signal.clips} clips is {100 * signal.clip_error:.1f} points"
     )
     if signal.seed_sd is not None:
-        yield f"the standard deviation over seeds is {100 * signal.seed_sd:.1f} points"
+        yield (
+            f"the standard deviation over seeds is {100 * signal.seed_sd:.1f} points, of which "
+            f"{100 * (signal.shared_sd or 0):.1f} come on top of the binomial error (the rest is "
+            "which clips a seed happens to get right, and in it already)"
+        )
     if spread:
         yield (
             f"the standard deviation among {spread.members:,} members of {spread.classes:,} "
@@ -138,19 +190,26 @@ def _parts(signal: Signal, spread: ClassSpread | None, seeds: int) -> Iterator[s
             f"{_interval(signal.single)} of the variance of one training's accuracy belongs to the "
             f"cell (ICC), {signal.mean_of_seeds:.2f} of that of the mean over {seeds} seeds"
         )
+    if signal.better_half:
+        yield (
+            f"among the better half of the cells, chosen on validation with the first half of the "
+            f"seeds and measured with the others, that share is {_interval(signal.better_half)}: "
+            "orders among good cells are far less certain than orders among all"
+        )
     if signal.between_seeds:
         yield f"Kendall's tau-b of two seeds is {_interval(signal.between_seeds)}"
 
 
 def _top(table: PublishedTable) -> Iterator[str]:
     """How many of the best can be told from the best, over all cells with all seeds."""
-    found = top_tests(observations_of(table, sampled=False), TOP)
+    observed = observations_of(table, sampled=False)
+    found = top_tests(observed, TOP)
     if found is None:
         return
     text = (
-        f"Of the {found.compared} cells next to the best on validation, "
-        f"{_apart(found.networks, found)} by a permutation test over test clips: these networks, "
-        "whatever their seeds"
+        f"Of the {len(observed):,} connected cells with all seeds, the {found.compared} next to "
+        f"the best on validation: {_apart(found.networks, found)} by a permutation test over test "
+        "clips: these networks, whatever their seeds"
     )
     if found.cells:
         choosing, testing = listed(found.cells.chosen_with), listed(found.cells.tested_with)

@@ -78,13 +78,29 @@ def publish(
     temporary = folder / f".{name}.{os.getpid()}.tmp"
     temporary.mkdir(parents=True)
     try:
-        sampled = sorted(set(sample.rows(["arch_index"])["arch_index"].tolist())) if sample else []
+        sampled = _sampled(sample, merged) if sample else []
         manifest = _write(runs, merged, space, temporary, name, hardware, publisher, sampled, watch)
         _check(temporary, target)
         _put_in_place(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return manifest
+
+
+def _sampled(sample: Run, merged: pd.DataFrame) -> list[int]:
+    """The architectures of a run that finished in it.
+
+    Raises:
+        InputError: none did.
+    """
+    rows = sample.rows(["arch_index", "status"])
+    done = set(rows.loc[rows["status"] == schema.DONE, "arch_index"].tolist())
+    if not done:
+        raise InputError(
+            f"--sample {sample.name}: nothing in it is finished, so there is no sample to tell the "
+            "noise of: leave --sample away, or train it first"
+        )
+    return sorted(done & set(merged["arch_index"].tolist()))
 
 
 def _check(temporary: Path, target: Path) -> None:

@@ -18,6 +18,7 @@ from nas_skeleton.spaces.cell import EDGES, OPERATIONS, Cell, arch_string, matri
 from nas_skeleton.spaces.order import nats_bench_order
 
 CELLS = 15_625  # one of five operations on each of six edges
+CLASSES = 5_234  # of cells that are the same function
 
 
 class CellSpace:

@@ -7,13 +7,14 @@ import pytest
 from scipy import stats
 
 from nas_skeleton.analysis.observations import Observations
-from nas_skeleton.analysis.top import both_p, clip_p, holm, shared_variance, top_tests
+from nas_skeleton.analysis.reliability import shared_variances
+from nas_skeleton.analysis.top import both_p, clip_p, holm, top_tests
 
 
 def trained(rng, *, cells=2, seeds=2, clips=400, seed_sd=0.0, gain=()):
     """Hits of equal cells but for `gain` in the first ones; some clips are harder than others."""
     ease = rng.normal(1.0, 1.5, size=clips)
-    of_seed = rng.normal(scale=seed_sd, size=(cells, seeds, 1)) if seed_sd else 0
+    of_seed = seed_sd * rng.normal(size=(cells, seeds, 1)) if np.any(seed_sd) else 0
     skill = np.zeros((cells, 1, 1))
     skill[: len(gain), 0, 0] = gain
     return (ease + skill + of_seed + rng.logistic(size=(cells, seeds, clips)) > 0).astype(float)
@@ -38,7 +39,7 @@ def test_with_one_seed_the_test_over_clips_is_mcnemars():
 def test_equal_cells_are_rarely_told_apart_whatever_seeds_do(seed_sd):
     rng = np.random.default_rng(1)
     hits = [trained(rng, cells=30, seeds=3, seed_sd=seed_sd) for _ in range(20)]
-    p = np.concatenate([both_p(h, shared_variance(h)) for h in hits])
+    p = np.concatenate([both_p(h, shared_variances(h)) for h in hits])
     assert (p < 0.05).mean() < 0.09
 
 
@@ -97,6 +98,17 @@ def test_a_seed_that_was_lucky_on_validation_and_test_makes_no_cell_better(seeds
     assert np.mean(found) <= 0.1
 
 
+def test_equal_cells_of_unequal_noise_are_rarely_told_apart():
+    rng = np.random.default_rng(5)
+    found = []
+    for _ in range(100):
+        seed_sd = 0.4 * np.exp(rng.normal(0, 0.6, size=(60, 1, 1)))
+        clips = trained(rng, cells=60, seeds=3, clips=538, seed_sd=seed_sd)
+        cells = top_tests(observations(clips[:, :, 108:], clips[:, :, :108])).cells
+        found.append(cells.worse + cells.better > 0)
+    assert np.mean(found) <= 0.12
+
+
 def test_nothing_is_said_of_the_best_where_its_test_clips_chose_it_in_another_fold():
     hits = trained(np.random.default_rng(4), cells=4, seeds=2)
     assert top_tests(replace(observations(hits), folds=8)) is None
@@ -113,5 +125,5 @@ def test_with_one_seed_nothing_is_said_of_other_seeds():
 def test_the_same_predictions_do_not_differ_and_opposite_ones_do():
     hits = np.zeros((3, 2, 50))
     hits[2] = 1
-    assert both_p(hits, shared_variance(hits)) == pytest.approx([1, 0])
+    assert both_p(hits, shared_variances(hits)) == pytest.approx([1, 0])
     assert clip_p(hits[1:].mean(axis=1) - hits[0].mean(axis=0))[0] == 1

@@ -1,14 +1,17 @@
 """What a datasheet says of noise is what `analysis` finds in the table's own trainings."""
 
 import numpy as np
+import pytest
 
 from nas_skeleton.analysis.observations import observe
 from nas_skeleton.analysis.reliability import worth
 from nas_skeleton.analysis.top import top_tests
+from nas_skeleton.errors import InputError
 from nas_skeleton.published.files import DATASHEET
 from nas_skeleton.published.noise import describe_noise, observations_of
 from nas_skeleton.published.publish import publish
 from nas_skeleton.published.table import PublishedTable
+from nas_skeleton.spaces import CellSpace
 from nas_skeleton.spaces.liveness import ignores_input
 
 
@@ -51,7 +54,7 @@ def test_the_noise_of_a_table_is_that_of_its_sample(few, made, tmp_path):
     assert found.archs.tolist() == connected(made.some[40:60], table.space)
     assert len(observations_of(table, sampled=False)) > len(found)
     text = "\n\n".join(describe_noise(table))
-    assert f"{len(found)} connected cells that were drawn from all in proportion" in text
+    assert f"Over {len(found)} connected cells with all seeds, of 20 whose further seeds" in text
     assert text in (tmp_path / "t" / DATASHEET).read_text()
 
 
@@ -60,7 +63,11 @@ def test_the_words_have_the_numbers_of_the_analysis(whole):
     text = "\n\n".join(describe_noise(table))
     observed = observations_of(table)
     signal = worth(observed).signals["test"]
-    assert f"over seeds is {100 * signal.seed_sd:.1f} points; {signal.single.value:.2f} [" in text
+    assert f"over seeds is {100 * signal.seed_sd:.1f} points, of which" in text
+    assert f"{100 * signal.shared_sd:.1f} come on top of the binomial error" in text
+    assert f"; {signal.single.value:.2f} [{signal.single.low:.2f}, " in text
+    assert f"{len(observed)} connected cells, one of each functional class, that have all" in text
+    assert f"{observed.unfinished:,} more lack some" in text
     top = top_tests(observed, 100).cells
     assert f"chosen with seed {top.chosen_with[0]}, tested with {top.tested_with[0]}" in text
     assert f"{top.worse} are worse and {top.better} better on test clips" in text
@@ -71,8 +78,54 @@ def test_one_seed_and_few_cells_say_so(made, tmp_path, monkeypatch):
     one = made.make_run("one", [made.training(arch, 777) for arch in made.some[40:60]])
     publish([one], "one", tmp_path)
     text = "\n\n".join(describe_noise(PublishedTable(tmp_path / "one")))
-    assert "One seed: the noise over seeds is unknown" in text
+    assert "One seed: another one moves accuracies by more" in text
     assert "ICC" not in text
     two = made.make_run("two", [made.training(arch, 777) for arch in made.some[40:42]])
     publish([two], "two", tmp_path)
     assert "too few to tell" in describe_noise(PublishedTable(tmp_path / "two"))[0]
+
+
+def test_members_of_a_class_are_one_observation_and_tell_the_pure_noise(
+    made, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    space = CellSpace()
+    groups = [group for group in space.functional_classes().values() if len(group) >= 3]
+    usable = connected([group[0] for group in groups if made.lost[0] not in group], space)
+    members = [group[:3] for group in groups if group[0] in usable][:20]
+    first = made.make_run(
+        "first", [made.training(group[0], s) for group in members for s in (777, 888)]
+    )
+    mates = made.make_run("mates", [made.training(arch, 888) for g in members for arch in g[1:]])
+    publish([first, mates], "t", tmp_path)
+    table = PublishedTable(tmp_path / "t")
+    assert observations_of(table).archs.tolist() == [group[0] for group in members]
+    assert len(observations_of(table, seeds=(888,))) == 20
+    every = observations_of(table, seeds=(888,), mates=True)
+    assert every.archs.tolist() == sorted(arch for group in members for arch in group)
+    accuracy = every.accuracy["test"][:, 0]
+    groups = [accuracy[every.classes == key] for key in np.unique(every.classes)]
+    spread = np.sqrt(np.mean([group.var(ddof=1) for group in groups]))
+    text = "\n\n".join(describe_noise(table))
+    assert "among 60 members of 20 functional classes" in text
+    assert f"with one seed is {100 * spread:.1f} points" in text
+
+
+def test_trainings_that_failed_are_not_in_the_sample_and_one_without_any_is_none(
+    few, made, tmp_path
+):
+    broken = made.training(made.some[50], 888)[0] | {"status": "failed", "error": "lightning"}
+    rows = [made.training(arch, s) for arch in made.some[40:44] for s in (777, 888)]
+    drawn = made.make_run("drawn", [*rows, (broken, "[]", {})])
+    manifest = publish([few, drawn], "t", tmp_path, sample=drawn)
+    assert manifest.sample == made.some[40:44]
+    nothing = made.make_run("nothing", [(broken, "[]", {})])
+    with pytest.raises(InputError, match="--sample nothing: nothing in it is finished"):
+        publish([few, nothing], "t", tmp_path, sample=nothing)
+
+
+def test_a_diverged_training_is_counted_where_its_cell_is(whole, made):
+    found = observations_of(PublishedTable(whole))
+    assert made.lost[0] not in found.archs
+    assert found.diverged == 1
+    assert observations_of(PublishedTable(whole), seeds=(888,)).diverged == 0
