@@ -275,30 +275,43 @@ def collect(run: str, scored: str | None) -> None:
 @click.option(
     "--mates",
     type=click.IntRange(1),
-    help="Print instead of each so many others of its functional class, if it has them: they are "
-    "the same function, so their trainings differ by noise alone.",
+    help="Draw among those with so many others in their functional class, and print these others: "
+    "they are the same function, so their trainings differ by noise alone.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draw.")
 def sample(run: str, size: int, best: int, mates: int | None, seed: int) -> None:
     """Print a sample of RUN's architectures, one index a line: for `search --archs @FILE`.
 
     The best by validation accuracy, and of all others, ranked, one from each of as many equal parts
-    as are needed.
+    as are needed, in random order. The first line is a comment that says what was drawn.
     """
     from nas_skeleton.errors import InputError
     from nas_skeleton.results.leaderboard import run_leaderboard
-    from nas_skeleton.results.sampling import class_mates, stratified_sample
+    from nas_skeleton.results.sampling import class_mates, others_of, stratified_sample
     from nas_skeleton.spaces import Space
 
     opened, space = _open(run)
+    if missing := _counts(opened, space)["missing"]:
+        click.echo(
+            f"Warning: {missing:,} trainings of {run} are missing: a sample of what is there",
+            err=True,
+        )
     board = run_leaderboard(opened)
     if board.ranked_by is None:
         raise InputError(f"run {run!r}: its protocol has no validation clips to rank by")
     valid = board.table.set_index("arch_index")["valid"]
-    chosen = stratified_sample(valid, best=best, size=size, seed=seed)
+    mates_text = ""
     if mates is not None:
         if not isinstance(space, Space):
             raise InputError(f"run {run!r} is of reference models: --mates is for cells")
+        valid = valid[[len(others_of(arch, space)) >= mates for arch in valid.index]]
+        mates_text = f"; of each {mates} others of its functional class"
+    chosen = stratified_sample(valid, best=best, size=size, seed=seed)
+    click.echo(
+        f"# {run}: the {best} best on validation of {len(valid):,} and {size - best} in proportion "
+        f"to the ranks of all others, seed {seed}{mates_text}"
+    )
+    if isinstance(space, Space) and mates is not None:
         chosen = class_mates(chosen, space, count=mates, seed=seed)
     for index in chosen:
         click.echo(index)

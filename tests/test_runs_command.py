@@ -182,14 +182,16 @@ def test_sample_prints_the_best_and_some_of_the_others(here, run):
     shown = json.loads(here("runs", "show", run, "--json").stdout)["leaderboard"]
     ranked = [row["arch_index"] for row in shown]
     done = here("runs", "sample", run, "--best", "1", "--size", "2")
-    chosen = [int(line) for line in done.stdout.splitlines()]
+    comment, *lines = done.stdout.splitlines()
+    chosen = [int(line) for line in lines]
+    assert comment.startswith(f"# {run}: the 1 best on validation of 3 and 1 in proportion")
     assert done.returncode == 0
     assert len(set(chosen)) == 2
     assert chosen[0] == ranked[0]
     assert here("runs", "sample", run, "--size", "4").stderr.count("\n") == 1
     mates = here("runs", "sample", run, "--size", "2", "--mates", "1")
     assert mates.returncode == 0, mates.stderr
-    assert not {int(line) for line in mates.stdout.splitlines()} & set(ranked)
+    assert not {int(line) for line in mates.stdout.splitlines()[1:]} & set(ranked)
 
 
 def test_a_published_run_is_checked_and_asked(here, run, workdir):

@@ -47,14 +47,15 @@ def stratified_sample(valid: pd.Series, *, best: int, size: int, seed: int) -> l
 def class_mates(archs: Sequence[int], space: Space, *, count: int, seed: int) -> list[int]:
     """For each architecture `count` others of its functional class, drawn at random.
 
-    They are the same function, so that differences between their trainings are noise. Of a class
-    with fewer others there is none.
+    They are the same function, so that differences between their trainings are noise. All must have
+    so many.
     """
-    classes = space.functional_classes()
     rng = np.random.default_rng(seed)
-    found = []
-    for arch in archs:
-        others = [mate for mate in classes[space.functional_key(arch)] if mate != arch]
-        if len(others) >= count:
-            found += rng.choice(others, count, replace=False).tolist()
-    return found
+    drawn = [rng.choice(others_of(arch, space), count, replace=False).tolist() for arch in archs]
+    return list(itertools.chain.from_iterable(drawn))
+
+
+def others_of(arch: int, space: Space) -> list[int]:
+    """The other architectures of its functional class."""
+    members = space.functional_classes()[space.functional_key(arch)]
+    return [mate for mate in members if mate != arch]
