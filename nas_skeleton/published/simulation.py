@@ -7,7 +7,10 @@ with several workers at once.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from nas_skeleton.published.rows import Epoch
 from nas_skeleton.published.table import PublishedTable
@@ -45,8 +48,9 @@ class Simulation:
     Test accuracies are not there to be seen; look them up with `Benchmark.query` when the search is
     over. A training begins anew with every call, and is paid for again. That of E epochs costs the
     share E of all epochs of what the whole one took; the epoch that was "best" is known only when
-    all are over, and costs the whole one. What a diverged one took is not stored, and
-    a cell that ignores its input is not trained (engine "analytic"): both are free.
+    all are over, and costs the whole one. What a diverged one took is not stored: it costs the
+    median of all with this seed, as in replays. A cell that ignores its input is not trained
+    (engine "analytic"), and free.
     """
 
     def __init__(self, benchmark: Benchmark, table: PublishedTable, seed: int) -> None:
@@ -65,7 +69,7 @@ class Simulation:
         row = self._table.row(index, self.seed, epoch)
         lost = row.valid_top1 != row.valid_top1
         paid = self._table.row(index, self.seed, "last") if epoch == "best" else row
-        cost = 0.0 if paid.train_time_s != paid.train_time_s else paid.train_time_s
+        cost = self._median_s if lost else paid.train_time_s
         self.clock_s += cost
         return Answer(
             row.arch_index,
@@ -77,6 +81,11 @@ class Simulation:
             cost,
             self.clock_s,
         )
+
+    @cached_property
+    def _median_s(self) -> float:
+        seconds = self._table.array("train_time_s")[:, self._table.check_seed(self.seed)]
+        return float(np.nanmedian(seconds))
 
     def reset(self) -> None:
         """Set the clock to 0."""

@@ -180,8 +180,8 @@ def _footnotes(board: Leaderboard) -> list[str]:
         notes = ["± is the standard deviation over seeds."]
     else:
         notes = [
-            "± is the binomial standard error over clips. The noise over seeds comes on top and is "
-            "unknown with one seed: add some with --seeds 777,888,999."
+            "± is the binomial standard error over clips. Another seed moves an accuracy by more; "
+            "by how much is unknown with one: add some with --seeds 777,888,999."
         ]
     notes[0] += " Test accuracy is shown, never used to rank."
     if board.one_per_class:

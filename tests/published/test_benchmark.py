@@ -352,7 +352,9 @@ def test_the_clock_is_the_sum_of_stored_times(benchmark, rows, made):
         assert answer.clock_s == simulation.clock_s == pytest.approx(spent)
         assert answer.valid_top1 == benchmark.query(arch, seed=777, epoch=20).valid_top1
         assert not [name for name in answer.__slots__ if "test" in name]
-    assert simulation.train(made.lost[0]).valid_top1 == 0
+    lost = simulation.train(made.lost[0])
+    assert lost.valid_top1 == 0
+    assert lost.cost_s == rows.xs(777, level="seed")["train_time_s"].median()
     best = simulation.train(made.some[10], epoch="best")
     assert best.valid_top1 == rows.loc[(made.some[10], 777), "best_valid_top1"]
     assert best.cost_s == rows.loc[(made.some[10], 777), "train_time_s"]  # it is known at the end

@@ -64,7 +64,7 @@ def test_text_names_split_seeds_and_noise():
     text = format_leaderboard(board((1, 7, 0.5, 0.5, 1), (2, 7, 0.52, 0.5, 1)))
     assert "validation top-1 (100 clips), 1 seed" in text
     assert "52.0 ± 5.0" in text  # close to sqrt(.52 * .48 / 100)
-    assert "unknown with one seed" in text
+    assert "by how much is unknown with one" in text
     assert "At least 2 of 2 architectures cannot be told apart" in text
 
 
