@@ -4,7 +4,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
-from nas_skeleton.analysis.figures import draw_cell
+from nas_skeleton.analysis.cell_figures import draw_cell
 from nas_skeleton.spaces import load_space
 from nas_skeleton.spaces.liveness import Role, roles
 
