@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from nas_skeleton.analysis.style import INK, LABEL, NOTE, OPERATIONS, PAGE, checked
+from nas_skeleton.analysis.style import INK, LABEL, NOTE, OPERATIONS, PAGE, checked, signed
 from nas_skeleton.errors import InputError
 from nas_skeleton.spaces import Cell
 from nas_skeleton.spaces.cell import EDGES, NONE, parse_arch
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 # Node 2 inside the triangle of the others: so no two of the straight edges cross.
-_NODES = ((0.0, 0.0), (1.5, 1.0), (1.5, 0.37), (3.0, 0.0))
+_NODES = ((0.0, 0.0), (1.5, 1.0), (1.5, 0.34), (3.0, 0.0))
 _GHOST, _CONSTANT = "#CCCCCC", "#808080"
-THIN, THICK = 0.8, 5.0  # points: lines of the least and of the largest effect
+THIN, THICK = 0.8, 4.2  # points: lines of the least and of the largest effect
 PER_ROW = 5  # cells beside each other on a page
 
 
@@ -48,7 +48,7 @@ def draw_cell(
             edges that do something, which are the thicker the further it is from 0.
         most: the effect of the thickest line; the largest of this cell, if not given.
         ghosts: whether edges that do nothing are drawn.
-        size: of letters and nodes; 1 suits axes from three inches on, 0.65 those of half that.
+        size: of letters and nodes; 1 suits axes from three inches on, 0.68 those of half that.
 
     Raises:
         InputError: not a number for each edge.
@@ -63,13 +63,13 @@ def draw_cell(
         look = OPERATIONS[NAMES[operation]]
         colour, line, text, ink, width = look.colour, look.line, look.label, "black", 2.0 * size
         if role is Role.BIAS:
-            colour, line, text, ink = _CONSTANT, ":", "constant", INK
+            colour, line, text, ink = _CONSTANT, ":", "const", INK
         elif role is Role.DEAD:
             colour, width, ink = _GHOST, 0.6, "#888888"
             line, text = "-", "" if operation == NONE else text
         if effects is not None and role is not Role.DEAD:
             width = THIN + (THICK - THIN) * min(abs(effects[at]) / largest, 1.0)
-            text = f"{text}\n{effects[at]:+.1f}"
+            text = f"{text}\n{signed(effects[at])}"
         _edge(axes, source, target, colour, line, width, size)
         x, y = ((_NODES[source][i] + _NODES[target][i]) / 2 for i in (0, 1))
         box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8 * size}
@@ -78,11 +78,18 @@ def draw_cell(
             axes.text(x, y, text, ha="center", va="center", color=ink, fontsize=small, bbox=box)
     for node, (x, y) in enumerate(_NODES):
         axes.plot(
-            x, y, "o", markersize=20 * size, color="white", mec="black", mew=0.8 * size, zorder=3
+            x,
+            y,
+            "o",
+            markersize=2 * _radius(size),
+            color="white",
+            mec="black",
+            mew=0.8 * size,
+            zorder=3,
         )
         text = ("in", "1", "2", "out")[node]
         axes.text(x, y, text, ha="center", va="center", fontsize=8 * size, zorder=4)
-    axes.set(xlim=(-0.35, 3.35), ylim=(-0.25, 1.25))
+    axes.set(xlim=(-0.35, 3.35), ylim=(-0.2, 1.2))
     axes.set_title(title, fontsize=max(9 * size, NOTE))
     axes.axis("off")
 
@@ -107,7 +114,7 @@ def cell_gallery(table: pd.DataFrame, *, unit: str = "%", note: str = "") -> Fig
     parts = list(table.groupby("group", sort=False)) if grouped else [("", table)]
     rows = [-(-len(part) // PER_ROW) for _, part in parts]
     heading = 0.22 if grouped else 0.0
-    heights = [1.13 * count + heading for count in rows]
+    heights = [1.25 * count + heading for count in rows]
     below = 0.38
     figure = Figure(figsize=(PAGE, sum(heights) + below), layout="constrained", dpi=200)
     ratios = [*heights, below]
@@ -127,6 +134,11 @@ def cell_gallery(table: pd.DataFrame, *, unit: str = "%", note: str = "") -> Fig
     return figure
 
 
+def _radius(size: float) -> float:
+    """Of a node, in points; small cells need the room for their edges more."""
+    return float(10 * size**1.6)
+
+
 def _edge(
     axes: Axes, source: int, target: int, colour: str, line: str, width: float, size: float
 ) -> None:
@@ -136,9 +148,9 @@ def _edge(
         _NODES[source],
         _NODES[target],
         arrowstyle="-|>",
-        mutation_scale=14 * size if width > THIN else 6 * size,
-        shrinkA=11 * size,
-        shrinkB=11 * size,
+        mutation_scale=(14 if width > THIN else 6) * size,
+        shrinkA=_radius(size) + 1,
+        shrinkB=_radius(size) + 1,
         color=colour,
         linestyle=line,
         linewidth=width,

@@ -112,7 +112,7 @@ def confused_pairs(
     ]
     axes.set_yticks(range(len(rows)), pairs)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlim(0, 1.18 * drawn.max())
+    axes.set_xlim(0, 1.3 * drawn.max())
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
     name(axes, x="% of the true class's clips", title=title)

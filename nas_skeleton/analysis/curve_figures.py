@@ -122,7 +122,7 @@ def _line(
     label: str,
 ) -> None:
     low, middle, high = band
-    axes.fill_between(epochs, low, high, color=look.colour, alpha=0.18, linewidth=0)
+    axes.fill_between(epochs, low, high, color=look.colour, alpha=0.15, linewidth=0)
     axes.plot(
         epochs,
         middle,

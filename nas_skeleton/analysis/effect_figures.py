@@ -9,7 +9,6 @@ import pandas as pd
 
 from nas_skeleton.analysis.style import (
     COLUMN,
-    FAINT,
     GROUPS,
     INK,
     LABEL,
@@ -23,6 +22,8 @@ from nas_skeleton.analysis.style import (
     name,
     on,
     paper_figure,
+    plain_log,
+    signed,
 )
 from nas_skeleton.errors import InputError
 
@@ -65,7 +66,7 @@ def effect_map(
     for (row, column), value in np.ndenumerate(values):
         if np.isnan(value):
             continue
-        text = f"({value:+.1f})" if uncertain[row, column] else f"{value:+.1f}"
+        text = f"({signed(value)})" if uncertain[row, column] else signed(value)
         colour = "white" if value < 0.05 * most else "black"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=NOTE)
     axes.set_xticks(range(len(edges)), edges)
@@ -73,7 +74,8 @@ def effect_map(
     axes.grid(visible=False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    name(axes, x="edge", title=title)
+    brackets = "edge (in brackets: interval holds 0)" if uncertain.any() else "edge"
+    name(axes, x=brackets, title=title)
     bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=25)
     bar.set_label(label, fontsize=LABEL)
     bar.ax.tick_params(labelsize=TICK, width=0.6, length=2)
@@ -113,9 +115,9 @@ def operation_effects(
         names = [OPERATIONS[op].label for op in operations] if at % columns == 0 else []
         axes.set_yticks(range(len(operations)), names or [""] * len(operations))
         axes.set_ylim(len(operations) - 0.5, -0.5)
-        below = at + columns >= len(edges)
-        axes.tick_params(labelbottom=below)
-        name(axes, x=label if below else "", title=edge)
+        axes.tick_params(labelbottom=at + columns >= len(edges))
+        name(axes, title=edge)
+    figure.supxlabel(label, fontsize=LABEL)
     for axes in panels[len(edges) :]:
         axes.axis("off")
     return figure
@@ -179,7 +181,7 @@ def dots(
     axes.tick_params(axis="y", length=0)
     name(axes, x=xlabel, title=title)
     if log:
-        _plain_log(axes)
+        plain_log(axes)
     if grouped:
         _legend(axes, [str(group) for group in groups])
     return figure
@@ -261,18 +263,6 @@ def _limits(table: pd.DataFrame, log: bool, reference: float | None) -> tuple[fl
     margin = 0.06 * (ends.max() - ends.min()) or 0.5
     left, right = float(ends.min() - margin), float(ends.max() + margin)
     return (float(np.exp(left)), float(np.exp(right))) if log else (left, right)
-
-
-def _plain_log(axes: Axes) -> None:
-    """0.5, 1, 2, 5 instead of powers of ten."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    left, right = axes.get_xlim()
-    decades = np.log10(right / left)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.2 else (1,)))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.grid(visible=True, axis="x", which="major", color=FAINT, linewidth=0.5)
 
 
 def _legend(axes: Axes, groups: list[str]) -> None:

@@ -9,7 +9,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nas_skeleton.analysis.agreement import Agreement, kendall
-from nas_skeleton.analysis.style import COLUMN, GROUPS, INK, NOTE, SEVERAL, TICK, checked, name, on
+from nas_skeleton.analysis.style import (
+    COLUMN,
+    GROUPS,
+    INK,
+    NOTE,
+    SEVERAL,
+    TICK,
+    checked,
+    name,
+    on,
+    plain_log,
+)
 from nas_skeleton.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,8 +59,7 @@ def accuracy_against_cost(
     """Draw cells by cost and accuracy, and the front of those that no other beats.
 
     Args:
-        table: a row per cell, with the two columns; rows without both are left out. Where there is
-            a column `label`, the cells of the front bear theirs.
+        table: a row per cell, with the two columns; rows without both are left out.
         cost: column of costs, above 0: the axis is logarithmic.
         value: column of accuracies, drawn as they are: percent, if the label says so.
         xlabel: what the costs are, with their unit.
@@ -75,15 +85,9 @@ def accuracy_against_cost(
     label = f"Pareto front ({count} of {len(known):,})"
     axes.plot(x, y, drawstyle="steps-post", color=_FRONT, linewidth=1.0, zorder=3)
     axes.plot(x, y, "^", color=_FRONT, markersize=4, mec="white", mew=0.4, label=label, zorder=4)
-    if "label" in known:
-        for at, text in zip(np.flatnonzero(front), known["label"][front], strict=True):
-            where = (costs[at], values[at])
-            axes.annotate(
-                str(text), where, (-2, 3), textcoords="offset points", ha="right", fontsize=5
-            )
     if noise is not None:
-        _noise(axes, None, noise, (0.06, 0.9))
-    axes.xaxis.set_major_formatter(lambda number, _: f"{number:g}")
+        _noise(axes, None, noise, (0.06, 0.22))
+    plain_log(axes)
     axes.legend(loc="lower right", frameon=False, fontsize=TICK, handletextpad=0.2)
     name(axes, x=xlabel, y=ylabel, title=title)
     return figure

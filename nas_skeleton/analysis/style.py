@@ -102,6 +102,24 @@ def name(axes: Axes, *, x: str = "", y: str = "", title: str = "") -> None:
     axes.set_title(title, fontsize=LABEL, loc="left")
 
 
+def plain_log(axes: Axes) -> None:
+    """A logarithmic x axis with 1, 2, 5, 10 instead of powers of ten; set its limits before."""
+    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
+
+    axes.set_xscale("log")
+    left, right = axes.get_xlim()
+    few = right < 200 * left
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def signed(number: float) -> str:
+    """`+0.3`, and a minus as wide as the plus."""
+    return f"{number:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
 def checked(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """`table`, if it has rows and `columns`.
 
