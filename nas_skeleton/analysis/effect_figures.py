@@ -102,12 +102,12 @@ def operation_effects(
         _by_operation(table, "value"),
         *(_by_operation(table, column)[0] for column in ("low", "high")),
     )
+    left, right = _limits(table, False, reference)
     columns = min(3, len(edges))
     rows = -(-len(edges) // columns)
     figure, panels = paper_figure(PAGE, 1.2 * rows + 0.3, rows=rows, columns=columns)
     for at, (edge, axes) in enumerate(zip(edges, panels, strict=False)):
-        if at:
-            axes.sharex(panels[0])
+        axes.set_xlim(left, right)
         axes.axvline(reference, color=INK, linewidth=0.8, zorder=1)
         for row, operation in enumerate(operations):
             ends = (low[row, at], values[row, at], high[row, at])
@@ -233,8 +233,14 @@ def _dot(
     left, right = axes.get_xlim()
     if np.isnan(value):
         return
-    shown = np.clip([low, high], left, right) if axes.get_autoscalex_on() is False else [low, high]
-    axes.plot(shown, [y, y], color=look.colour, linewidth=1.3, solid_capstyle="butt", zorder=2)
+    axes.plot(
+        np.clip([low, high], left, right),
+        [y, y],
+        color=look.colour,
+        linewidth=1.3,
+        solid_capstyle="butt",
+        zorder=2,
+    )
     for end, marker in ((low, "<"), (high, ">")):
         if not np.isfinite(end) or (axes.get_xscale() == "log" and end <= 0):
             at = left if marker == "<" else right

@@ -88,7 +88,9 @@ def accuracy_against_cost(
     if noise is not None:
         _noise(axes, None, noise, (0.06, 0.22))
     plain_log(axes)
-    axes.legend(loc="lower right", frameon=False, fontsize=TICK, handletextpad=0.2)
+    axes.legend(
+        loc="lower right", edgecolor="none", framealpha=0.85, fontsize=TICK, handletextpad=0.2
+    )
     name(axes, x=xlabel, y=ylabel, title=title)
     return figure
 
