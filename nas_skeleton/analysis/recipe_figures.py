@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nas_skeleton.analysis.figures import check_format
 from nas_skeleton.analysis.reliability import Worth, spearman_brown
 from nas_skeleton.analysis.strategy_figures import COLOURS, LINES
+from nas_skeleton.analysis.style import check_format
 
 MOST_SEEDS = 12  # shown of a recipe
 TITLES = {"valid": "validation", "test": "test"}

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_skeleton.analysis.figures import check_format
 from nas_skeleton.analysis.ranking import Ranking, cliques
+from nas_skeleton.analysis.style import check_format
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,7 +69,7 @@ def save_critical_differences(ranking: Ranking, path: Path, title: str) -> None:
     """Draw mean ranks on a line, and bars over strategies that cannot be told apart (Demsar 2006).
 
     Raises:
-        InputError: another type of file than `figures.FORMATS`.
+        InputError: another type of file than `style.FORMATS`.
     """
     check_format(path)
     from matplotlib.figure import Figure

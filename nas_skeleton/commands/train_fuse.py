@@ -51,7 +51,7 @@ def fuse(
 
     chosen = _weights(weights, len(runs))
     if confusion is not None and confusion.suffix.lower() != ".csv":
-        from nas_skeleton.analysis.figures import check_format
+        from nas_skeleton.analysis.style import check_format
 
         check_format(confusion)
     found = fused_from([open_stream(run) for run in runs], chosen)
@@ -133,7 +133,7 @@ def _write_confusion(found: Fusion, path: Path) -> None:
         lines = zip(found.classes, found.confusion.tolist(), strict=True)
         _write_csv(path, [["true class", *found.classes], *([name, *row] for name, row in lines)])
         return
-    from nas_skeleton.analysis.figures import save_confusion_figure
+    from nas_skeleton.analysis.class_figures import save_confusion_figure
 
     title = f"{' + '.join(found.names)}: test clips"
     save_confusion_figure(found.confusion, found.classes, path, title)
