@@ -162,7 +162,7 @@ def format_leaderboard(board: Leaderboard, top: int = 10) -> str:
         body.append(cells)
     align = ("right", "right", "left", *["right"] * (len(header) - 3))
     lines.append(tabulate(body, header, colalign=align, disable_numparse=True))
-    lines += _footnotes(board)
+    lines += footnotes(board)
     return "\n".join(lines)
 
 
@@ -175,7 +175,8 @@ def _headline(board: Leaderboard, top: int) -> str:
     return f"{of} by validation top-1 ({board.valid_clips} clips), {seeds}, last epoch:"
 
 
-def _footnotes(board: Leaderboard) -> list[str]:
+def footnotes(board: Leaderboard) -> list[str]:
+    """What whoever reads the numbers must know, in sentences."""
     if board.max_seeds > 1:
         notes = ["± is the standard deviation over seeds."]
     else:
