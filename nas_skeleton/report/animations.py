@@ -48,7 +48,9 @@ def animations_of(study: Study, best: int | None, most: int) -> Animations:
     chosen = wanted[:most]
     labels = dict(zip(dataset.ids, dataset.labels.tolist(), strict=True))
     if any(labels.get(clip) != label for clip, label in chosen):
-        return Animations(missing=f"prepared data set {dataset.name!r} has not the clips of this study")
+        return Animations(
+            missing=f"prepared data set {dataset.name!r} has not the clips of this study"
+        )
     clips = {clip: told(scene_of_clip(dataset, clip)) for clip, _ in chosen}
     return Animations(clips, len(wanted), " ".join(dataset.card.licence.split()))
 

@@ -102,6 +102,7 @@ def _facts(study: Study, board: Leaderboard, animations: Animations) -> dict[str
         # Cells have theirs from their operations.
         "names": None if isinstance(study.space, Space) else first["arch_str"].tolist(),
         "best": best_of(board),
+        "near": board.near_best(),
         "notes": footnotes(board),
         "wrong": animations.wrong,
         "licence": animations.licence,

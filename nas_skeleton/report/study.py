@@ -113,7 +113,9 @@ def study_of_run(run: Run) -> Study:
     columns = collect.curve_columns(run)
     lengths = {split: len(run.data.splits[split].ids) for split in HELD_OUT}
     predictions = {
-        split: np.zeros((len(done), length), np.int16) for split, length in lengths.items() if length
+        split: np.zeros((len(done), length), np.int16)
+        for split, length in lengths.items()
+        if length
     }
     curves, start = [], 0
     for part, details in store.read_details(run.results_folder, done):
@@ -198,7 +200,10 @@ def _unpacked(run: Run, split: str, blob: bytes | None) -> NDArray[np.int16]:
     """
     classes = store.unpack_predictions(blob)
     known = len(run.data.classes)
-    if len(classes) != len(run.data.splits[split].ids) or not ((classes >= 0) & (classes < known)).all():
+    if (
+        len(classes) != len(run.data.splits[split].ids)
+        or not ((classes >= 0) & (classes < known)).all()
+    ):
         raise InputError(
             f"run {run.name!r}: predictions on {split} clips are not those of data.json: "
             f"`python -m nas_skeleton.runs verify {run.name}` says of which trainings"

@@ -6,7 +6,7 @@ const SHORT = ["none", "skip", "1×1", "3×3", "pool"];
 const EDGES = [[0, 1], [0, 2], [1, 2], [0, 3], [1, 3], [2, 3]];
 const DEAD = 0, BIAS = 1;
 // Node 2 inside the triangle of the others: so no two of the straight edges cross.
-const NODES = [[28, 112], [170, 18], [170, 77], [312, 112]];
+const NODES = [[28, 142], [170, 18], [170, 92], [312, 142]];
 const SVG = "http://www.w3.org/2000/svg";
 
 const digit = (number, base, at) => Math.floor(number / base ** at) % base;
@@ -41,7 +41,7 @@ function drawn(tag, attributes, text) {
 // zero map, which only adds a trainable constant.
 function cellPicture(table, i) {
   const picture = drawn("svg", {
-    viewBox: "0 0 340 140", class: "cell", role: "img",
+    viewBox: "0 0 340 162", class: "cell", role: "img",
     "aria-label": `Cell ${table.arch[i]}: ${describe(table, i)}`,
   });
   const operations = operationsOf(table, i), roles = rolesOf(table, i);

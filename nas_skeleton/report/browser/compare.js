@@ -76,7 +76,7 @@ function mistakes(table, predictions, i, split, play) {
   const what = several ? `are wrong with at least one of ${trainings.length} seeds` : "are wrong";
   return [
     make("p", {}, `${wrong.length} of ${many(facts.counts[split], `${NAMES[split]} clip`)} ${what}.`),
-    clipTable(["clip", "is", "taken for", ...(several ? ["seeds"] : [])], rows),
+    clipTable(["clip", "true class", "taken for", ...(several ? ["seeds"] : [])], rows),
   ];
 }
 
@@ -111,6 +111,6 @@ function differences(table, predictions, a, b, split, place, play, choosePlace) 
     make("p", { class: "hint" }, "Exact test of two trainings; clips count as independent, though few "
       + "persons perform them, and nothing is corrected for trying many pairs."),
     make("h3", {}, `Seed ${facts.seeds[at]}: ${many(clips.length, "clip")} on which one is right`),
-    clipTable(["clip", "is", "A says", "B says"], list),
+    clipTable(["clip", "true class", "A says", "B says"], list),
   ];
 }

@@ -55,8 +55,11 @@ function short(number) {
   for (const [unit, name] of [[1e9, " G"], [1e6, " M"], [1e3, " k"]]) {
     if (number >= unit) return `${(number / unit).toPrecision(3)}${name}`;
   }
-  return number >= 100 ? String(Math.round(number)) : String(Number(number.toPrecision(3)));
+  return number >= 100 ? String(Math.round(number)) : number.toPrecision(3);
 }
+
+// The same without zeros at the end, for axes.
+const shortest = number => short(number).replace(/(\.\d*?)0+(?=$| )/, "$1").replace(/\.(?=$| )/, "");
 
 const many = (count, what) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
 
@@ -124,5 +127,6 @@ class Table {
     order.forEach((i, at) => { this.rank[i] = at + 1; });
     for (let i = 0; i < this.length; i++) if (this.isCopy[i]) this.rank[i] = this.rank[this.source[i]];
     this.best = order.length ? order[0] : null;
+    this.ranked = order.length;
   }
 }

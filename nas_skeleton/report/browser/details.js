@@ -8,26 +8,23 @@ function numbersOf(table, i, places) {
   const splits = ["valid", "test"].filter(has);
   const rows = table.trainings(i).map(({ seed, training }) => {
     const copied = training >= 0 && table.owner[training] !== i;
-    const status = training === DIVERGED ? "diverged" : copied ? "copied" : "trained";
-    return make("tr", {}, make("th", { scope: "row" }, `seed ${seed}`),
-      ...splits.map(split => make("td", {}, training < 0 ? "–" : percent(table.share(split, training)))),
-      make("td", { class: status }, status));
+    const status = training === DIVERGED ? "diverged" : copied ? "copied" : "";
+    return make("tr", {}, make("th", { scope: "row" }, `seed ${seed} `, make("span", { class: status }, status)),
+      ...splits.map(split => make("td", {}, training < 0 ? "–" : percent(table.share(split, training)))));
   });
   const several = table.finished[i] > 1;
   if (several) {
     const over = places.length < facts.seeds.length ? ` (${many(places.length, "seed")})` : "";
-    rows.push(make("tr", { class: "mean" }, make("th", { scope: "row" }, `mean ± s.d.${over}`),
+    rows.push(make("tr", { class: "mean" }, make("th", { scope: "row" }, `mean ± s.d. over seeds${over}`),
       ...splits.map(split => make("td", {},
-        `${percent(table[`${split}Mean`][i])} ± ${percent(table[`${split}Noise`][i])}`)),
-      make("td", {}, "over seeds")));
+        `${percent(table[`${split}Mean`][i])} ± ${percent(table[`${split}Noise`][i])}`))));
   }
-  rows.push(make("tr", { class: "error" }, make("th", { scope: "row" }, "± of clips"),
+  rows.push(make("tr", { class: "error" }, make("th", { scope: "row" }, "binomial s.e. of clips"),
     ...splits.map(split => make("td", {},
-      `± ${percent(clipError(table[`${split}Mean`][i], facts.counts[split]))}`)),
-    make("td", {}, "binomial s.e.")));
+      `± ${percent(clipError(table[`${split}Mean`][i], facts.counts[split]))}`))));
   return make("table", { class: "numbers" },
     make("thead", {}, make("tr", {}, make("td"),
-      ...splits.map(split => make("th", { scope: "col" }, `${NAMES[split]} %`)), make("td"))),
+      ...splits.map(split => make("th", { scope: "col" }, `${split} %`)))),
     make("tbody", {}, ...rows));
 }
 
@@ -103,13 +100,14 @@ function curveNumbers(table, curves, chosen) {
 
 // Picture, name and numbers of one cell; `link` makes a button that shows another.
 function cellCard(table, i, which, places, link, extra) {
-  const rank = table.rank[i] === table.rank[i] ? `rank ${table.rank[i]} by validation` : "not ranked";
+  const rank = table.rank[i] === table.rank[i] ? `rank ${table.rank[i]} of ${table.ranked}` : "not ranked";
   const card = make("article", { class: `card ${which}` },
     make("h2", {}, make("span", { class: `mark ${which}` }, which.toUpperCase()), ` #${table.arch[i]} `,
       make("small", {}, rank)),
     ...extra);
   if (!facts.names) card.append(cellPicture(table, i));
-  card.append(make("code", { class: "name" }, nameOf(table, i)));
+  card.append(make("code", { class: "name" },
+    ...nameOf(table, i).split("+").flatMap((node, at) => at ? ["+", make("wbr"), node] : [node])));
   if (table.isCopy[i]) {
     card.append(make("p", { class: "copied" }, "A copy: it computes the same function as ",
       link(table.source[i]), ", which was trained; no independent result."));

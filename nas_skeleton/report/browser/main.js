@@ -45,10 +45,10 @@ const columns = [
   ...(facts.counts.valid ? [accuracy("valid")] : []),
   accuracy("test"),
   number("macs", "MACs", "Multiply-accumulates of one clip", i => table.macs[i]),
-  number("params", "Parameters", "Of the whole network", i => table.params[i]),
-  number("latency", "Latency ms", "Of one clip, as measured", i => table.latency[i]),
-  number("time", "Training s", "Mean over trainings, evaluations included", i => table.time[i]),
-  number("seeds", "Seeds", "Finished trainings, of those that count here", i => table.finished[i]),
+  number("params", "Params", "Parameters of the whole network", i => table.params[i]),
+  number("latency", "Latency", "Milliseconds for one clip, as measured", i => table.latency[i]),
+  number("time", "Time", "Seconds of training, mean over trainings, evaluations included", i => table.time[i]),
+  number("seeds", "Seeds", "Finished trainings, of those that count here", i => table.finished[i], String),
   number("same", "Copies", "Other architectures of the table that compute the same function",
     i => table.members.get(table.functional[i]).length - 1,
     (count, i) => table.isCopy[i] ? `of #${table.arch[table.source[i]]}` : String(count || "")),
@@ -59,7 +59,8 @@ const axes = Object.fromEntries([
   ["params", "parameters"], ["latency", "latency (ms)"], ["time", "training (s)"],
 ].filter(([key]) => column(key)).map(([key, title]) => {
   const isShare = key === "valid" || key === "test", { of, noise } = column(key);
-  const text = isShare ? (share, exact) => percent(share, exact ? 1 : 0) : short;
+  const text = isShare ? (share, exact) => percent(share, exact ? 1 : 0)
+    : (value, exact) => exact ? short(value) : shortest(value);
   return [key, { title, of, noise, text, scale: isShare ? 100 : 1 }];
 }));
 
@@ -78,9 +79,9 @@ function sortBy(key) {
 function isWanted(i) {
   const words = state.text.toLowerCase().split(/\s+/).filter(Boolean);
   for (const word of words) {
-    const digits = word.replace("#", "");
-    const found = /^\d+$/.test(digits) ? String(table.arch[i]).startsWith(digits)
-      : nameOf(table, i).toLowerCase().includes(word);
+    const index = String(table.arch[i]);
+    const found = word.startsWith("#") ? `#${index}` === word
+      : /^\d+$/.test(word) ? index.startsWith(word) : nameOf(table, i).toLowerCase().includes(word);
     if (!found) return false;
   }
   if (state.edges.some(edge => edge >= 0)) {
@@ -278,6 +279,9 @@ function begin() {
     + `architectures of space ${facts.space}, ${many(facts.trained, "training")}${lost}`
     + `${copies ? `, ${copies.toLocaleString("en")} architectures are copies of others` : ""} · ${asked} · `
     + `${["train", "valid", "test"].map(split => `${facts.counts[split]} ${NAMES[split]}`).join(", ")} clips`;
+  const apart = facts.near > 1 ? `At least ${facts.near.toLocaleString("en")} of these cannot be told apart `
+    + "from the best. " : "";
+  byId("noise").firstElementChild.textContent = `${apart}How far to trust the numbers`;
   byId("notes").append(...facts.notes.map(note => make("li", {}, note)));
   byId("noise").open = matchMedia("(min-height: 1000px)").matches;
 
@@ -333,4 +337,5 @@ function begin() {
 }
 
 await begin();
+performance.mark("ready");
 document.documentElement.dataset.ready = "yes";

@@ -109,7 +109,7 @@ class Scatter {
     if (!this.wide || !this.high) return;
     const pen = this.pen(this.points);
     this.drawAxes(pen);
-    const few = this.drawn.length < 1500;
+    const few = this.drawn.length < 500;
     const pale = this.dot(few ? 3 : 2.2, this.colour("faint"), few ? 0.9 : 0.6);
     const full = this.dot(few ? 4 : 2.8, this.colour("point"), few ? 0.7 : 0.35);
     for (const dot of [pale, full]) {
@@ -192,7 +192,8 @@ class Scatter {
       pen.font = "bold 12px system-ui, sans-serif";
       pen.textAlign = right ? "right" : "left";
       [pen.strokeStyle, pen.lineWidth, pen.lineJoin] = [this.colour("paper"), 4, "round"];
-      const place = [x + (right ? -11 : 11), y + (which === "a" ? -9 : 18)];
+      const above = which === "a" ? y > MARGIN.top + 14 : y > this.high - MARGIN.bottom - 22;
+      const place = [x + (right ? -11 : 11), y + (above ? -9 : 18)];
       pen.strokeText(text, ...place);
       pen.fillText(text, ...place);
     }
