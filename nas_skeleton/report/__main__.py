@@ -24,8 +24,8 @@ from nas_skeleton import cli
     type=click.IntRange(0),
     default=24,
     show_default=True,
-    help="Put so many clips that the best cell gets wrong into the file, as moving skeletons, where "
-    "the data set is prepared; 0 for none, such as when its licence lets you not pass clips on.",
+    help="Put so many clips that the best cell gets wrong into the file, as moving skeletons, "
+    "where the data set is prepared; 0 for none, as where its licence lets you not pass clips on.",
 )
 def main(name: str, output: Path, clips: int) -> None:
     """Write one HTML file that shows all architectures of a RUN or a published TABLE.

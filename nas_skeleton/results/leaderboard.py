@@ -120,8 +120,13 @@ def build_leaderboard(rows: pd.DataFrame, *, valid_clips: int, test_clips: int) 
     ).reset_index()
     ranked_by = "validation" if valid_clips else None
     if ranked_by:
-        table = table.sort_values(
-            ["seeds", "valid", "macs", "arch_index"], ascending=[False, False, True, True]
+        # Means of other seeds that are equal differ in their last digit: they are ties too.
+        table = (
+            table.assign(tied=table["valid"].round(12))
+            .sort_values(
+                ["seeds", "tied", "macs", "arch_index"], ascending=[False, False, True, True]
+            )
+            .drop(columns="tied")
         )
     table.insert(0, "rank", range(1, len(table) + 1))
     found = {split: reliability(done, f"final_{split}_top1") for split in ("valid", "test")}

@@ -18,8 +18,9 @@ def page(told: Mapping[str, object]) -> str:
     Browsers run the page's own script and no other, whatever is in the clip's title.
     """
     script = _SCRIPT.replace("%DATA%", script_json(told))
+    sources = f"script-src {source_hash(script)}; style-src {source_hash(_STYLE)}"
     parts = {
-        "POLICY": f"default-src 'none'; script-src {source_hash(script)}; style-src {source_hash(_STYLE)}",
+        "POLICY": f"default-src 'none'; {sources}",
         "TITLE": html.escape(printable(str(told["title"]))),
         "STYLE": _STYLE,
         "SCRIPT": script,
@@ -81,8 +82,8 @@ button, select { font: inherit; }
 b { font-weight: 600; }
 """
 
-# What moves a clip: `player(clip, part)`, where `part(name)` is the element called "picture", "play",
-# "frame", "time", "speed" or "hint". Other pages have it too. What it returns steps, toggles, stops.
+# What moves a clip: `player(clip, part)`, where `part(name)` is the element called "picture",
+# "play", "frame", "time", "speed" or "hint". What it returns steps, toggles and stops.
 PLAYER = """
 "use strict";
 function player(clip, part) {

@@ -125,7 +125,8 @@ class Page:
         """Choose or type a value, as a person would."""
         self.run(
             f"(e => {{ e.value = {json.dumps(value)}; e.dispatchEvent(new Event('input')); "
-            f"e.dispatchEvent(new Event('change')); }})(document.querySelector({json.dumps(selector)}))"
+            "e.dispatchEvent(new Event('change')); })"
+            f"(document.querySelector({json.dumps(selector)}))"
         )
 
     def place(self, selector):
