@@ -19,6 +19,7 @@ SPACE = load_space("nb201")
 EPOCHS = (10, 20, 30)
 COUNTS = {"train": 30, "valid": 20, "test": 40}
 HOSTILE = '</script><script>document.title = "alien"</script><img src=x onerror=alert(1)>&quot;'
+SCROLLER = "document.querySelector('#scroller')"
 SEEDS = [777, 888, 999]
 CELLS = [members[0] for members in SPACE.functional_classes().values()][5:65]
 LOST = (CELLS[3], 888)  # diverged
@@ -195,6 +196,27 @@ def test_copies_are_marked_hidden_at_first_and_have_no_rank_of_their_own(made, o
     assert page.texts("#grid tr:nth-child(2) td.same") == [f"of #{copy['source_index']}"]
     assert "no independent result" in page.text("aside .copied")
     assert page.texts("aside tbody .copied") == ["copied"] * len(SEEDS)
+
+
+def test_rows_exist_only_where_they_are_seen(made, open_page):
+    study, _, path = made
+    page = open_page(path)
+    page.click("#copies")
+    page.click("#grid th.arch button")
+    archs = sorted(study.rows["arch_index"].unique())
+    for share in (0.5, 1, 0.1):
+        page.run(f"(e => e.scrollTop = {share} * e.scrollHeight)({SCROLLER})")
+        page.wait_for(
+            "(e => Math.abs(document.querySelector('#grid tbody tr').offsetHeight"
+            f" - e.scrollTop) < 12 * 30)({SCROLLER})"
+        )
+        rows = page.texts("#grid td.arch")
+        assert len(rows) < 60
+        first = archs.index(int(rows[0][1:]))
+        assert rows == [f"#{arch}" for arch in archs[first : first + len(rows)]]
+        assert first > 0
+    page.run(f"{SCROLLER}.scrollTop = 1e9")
+    page.wait_for(f"document.querySelector('#grid tbody').innerText.includes('#{archs[-1]}')")
 
 
 def test_brushing_filters_the_table_and_escape_ends_it(made, open_page):

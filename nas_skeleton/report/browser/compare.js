@@ -43,6 +43,9 @@ function clipName(split, clip, play) {
   return make("td", {}, button, " ", id);
 }
 
+// Text that may break after "_".
+const breakable = text => text.split("_").flatMap((word, at) => at ? ["_", make("wbr"), word] : [word]);
+
 function clipTable(heads, rows) {
   return make("div", { class: "clips" }, make("table", { class: "numbers" },
     make("thead", {}, make("tr", {}, ...heads.map(head => make("th", { scope: "col" }, head)))),
@@ -50,7 +53,8 @@ function clipTable(heads, rows) {
 }
 
 function said(number, isTrue) {
-  return make("td", { class: isTrue ? "right" : "wrong" }, `${isTrue ? "✓" : "✗"} ${className(number)}`);
+  return make("td", { class: isTrue ? "right" : "wrong" }, isTrue ? "✓\u00a0" : "✗\u00a0",
+    ...breakable(className(number)));
 }
 
 // Clips that one cell gets wrong with some seed, those most seeds get wrong first.
@@ -70,7 +74,7 @@ function mistakes(table, predictions, i, split, play) {
   wrong.sort((one, other) => other.misses - one.misses || one.clip - other.clip);
   const several = trainings.length > 1, labels = facts.clips[split].labels;
   const rows = wrong.map(({ clip, misses, taken }) => make("tr", {},
-    clipName(split, clip, play), make("td", {}, className(labels[clip])),
+    clipName(split, clip, play), make("td", {}, ...breakable(className(labels[clip]))),
     make("td", {}, Array.from(taken, ([name, count]) => several ? `${name} (${count})` : name).join(", ")),
     several ? make("td", {}, `${misses} of ${trainings.length}`) : null));
   const what = several ? `are wrong with at least one of ${trainings.length} seeds` : "are wrong";
@@ -101,7 +105,7 @@ function differences(table, predictions, a, b, split, place, play, choosePlace) 
   const labels = facts.clips[split].labels;
   const clips = [...found.a, ...found.b];
   const list = clips.map(clip => make("tr", {}, clipName(split, clip, play),
-    make("td", {}, className(labels[clip])), ...[first, second].map(training => said(
+    make("td", {}, ...breakable(className(labels[clip]))), ...[first, second].map(training => said(
       predictedClass(predictions, split, training, clip), isRight(predictions, split, training, clip)))));
   return [
     make("table", { class: "numbers" }, make("caption", {},

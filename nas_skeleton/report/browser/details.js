@@ -15,11 +15,11 @@ function numbersOf(table, i, places) {
   const several = table.finished[i] > 1;
   if (several) {
     const over = places.length < facts.seeds.length ? ` (${many(places.length, "seed")})` : "";
-    rows.push(make("tr", { class: "mean" }, make("th", { scope: "row" }, `mean ± s.d. over seeds${over}`),
+    rows.push(make("tr", { class: "mean" }, make("th", { scope: "row", title: "Over seeds" }, `mean ± s.d.${over}`),
       ...splits.map(split => make("td", {},
         `${percent(table[`${split}Mean`][i])} ± ${percent(table[`${split}Noise`][i])}`))));
   }
-  rows.push(make("tr", { class: "error" }, make("th", { scope: "row" }, "binomial s.e. of clips"),
+  rows.push(make("tr", { class: "error" }, make("th", { scope: "row", title: "Of the accuracy on so many clips" }, "binomial s.e."),
     ...splits.map(split => make("td", {},
       `± ${percent(clipError(table[`${split}Mean`][i], facts.counts[split]))}`))));
   return make("table", { class: "numbers" },

@@ -130,7 +130,7 @@ class Scatter {
     pen.strokeStyle = this.colour("line");
     pen.fillStyle = this.colour("soft");
     pen.textAlign = "center";
-    for (const value of ticks(...this.range[0], Math.max(2, this.wide / 110))) {
+    for (const value of ticks(...this.range[0], Math.max(2, this.wide / 80))) {
       const x = Math.round(this.x(value)) + 0.5;
       pen.beginPath();
       pen.moveTo(x, MARGIN.top);
@@ -165,6 +165,7 @@ class Scatter {
       const [x0, x1] = this.brush.x.map(value => this.x(value));
       const [y1, y0] = this.brush.y.map(value => this.y(value));
       [pen.fillStyle, pen.strokeStyle] = [this.colour("brush"), this.colour("a")];
+      pen.lineWidth = 1;
       pen.fillRect(x0, y0, x1 - x0, y1 - y0);
       pen.strokeRect(x0, y0, x1 - x0, y1 - y0);
     }
