@@ -51,6 +51,12 @@ ROOMS: dict[str, tuple[set[str], bool]] = {
         {"spaces", "skeletons", "network", "training", "results", "scheduling", "published"},
         True,
     ),
+    "report": (
+        {
+            *("spaces", "skeletons", "training", "results", "published", "analysis"),
+        },
+        False,
+    ),
     "commands": (
         {
             *("spaces", "skeletons", "training", "oneshot", "strategies", "results", "scheduling"),
@@ -67,12 +73,14 @@ FOREIGN = {
     "network": {"pandas", "pyarrow", "filelock", "psutil", "submitit", "ray"},
     "results": {"torch"},
     "published": {"torch"},
+    "report": {"torch"},
     "analysis": {"torch"},
 }
 
 ROOMS_HERE = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 MODULES = sorted(PACKAGE.rglob("*.py"))
 KERNELS = sorted([*PACKAGE.rglob("*.cpp"), *PACKAGE.rglob("*.h")])  # built where they run
+PAGES = sorted(path for path in PACKAGE.glob("report/browser/*"))  # what a report is made of
 
 
 def imported(module: Path) -> set[str]:
@@ -165,7 +173,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_carries_code_and_cards_and_nothing_else(packages: Path) -> None:
     (wheel,) = packages.glob("*.whl")
     files = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    code = {str(path.relative_to(CHECKOUT)) for path in (*MODULES, *KERNELS)}
+    code = {str(path.relative_to(CHECKOUT)) for path in (*MODULES, *KERNELS, *PAGES)}
     cards = {f"nas_skeleton/cards/{card}" for card in CARDS}
     assert files == code | cards | {"nas_skeleton/py.typed"}
 
@@ -204,7 +212,7 @@ def test_the_sdist_carries_no_data_and_no_runs(packages: Path) -> None:
     with tarfile.open(sdist) as content:
         names = {name.partition("/")[2] for name in content.getnames()}
     assert names >= CARDS | {"pyproject.toml", "LICENSE", "constraints.txt", "Makefile"}
-    assert names >= {str(path.relative_to(CHECKOUT)) for path in (*MODULES, *KERNELS)}
+    assert names >= {str(path.relative_to(CHECKOUT)) for path in (*MODULES, *KERNELS, *PAGES)}
     assert {n for n in names if n.startswith(("datasets/", "search_spaces/"))} == CARDS
     assert not {name for name in names if name.startswith("runs/")}
 

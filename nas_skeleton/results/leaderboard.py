@@ -120,8 +120,13 @@ def build_leaderboard(rows: pd.DataFrame, *, valid_clips: int, test_clips: int) 
     ).reset_index()
     ranked_by = "validation" if valid_clips else None
     if ranked_by:
-        table = table.sort_values(
-            ["seeds", "valid", "macs", "arch_index"], ascending=[False, False, True, True]
+        # Means of other seeds that are equal differ in their last digit: they are ties too.
+        table = (
+            table.assign(tied=table["valid"].round(12))
+            .sort_values(
+                ["seeds", "tied", "macs", "arch_index"], ascending=[False, False, True, True]
+            )
+            .drop(columns="tied")
         )
     table.insert(0, "rank", range(1, len(table) + 1))
     found = {split: reliability(done, f"final_{split}_top1") for split in ("valid", "test")}
@@ -162,7 +167,7 @@ def format_leaderboard(board: Leaderboard, top: int = 10) -> str:
         body.append(cells)
     align = ("right", "right", "left", *["right"] * (len(header) - 3))
     lines.append(tabulate(body, header, colalign=align, disable_numparse=True))
-    lines += _footnotes(board)
+    lines += footnotes(board)
     return "\n".join(lines)
 
 
@@ -175,7 +180,8 @@ def _headline(board: Leaderboard, top: int) -> str:
     return f"{of} by validation top-1 ({board.valid_clips} clips), {seeds}, last epoch:"
 
 
-def _footnotes(board: Leaderboard) -> list[str]:
+def footnotes(board: Leaderboard) -> list[str]:
+    """What whoever reads the numbers must know, in sentences."""
     if board.max_seeds > 1:
         notes = ["± is the standard deviation over seeds."]
     else:

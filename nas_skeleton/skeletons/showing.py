@@ -100,15 +100,28 @@ def draw_clip(dataset: Dataset, clip_id: str, path: Path, *, frames: int = 8) ->
         InputError: no such clip, another ending, or the file cannot be written.
     """
     check_ending(path)
+    scene = scene_of_clip(dataset, clip_id)
+    write(scene, path, frames=frames)
+    length = len(scene.places)
+    seconds = length / scene.frames_per_second
+    return f"{path}: {scene.title}, {length} frames, {seconds:.2f} s"
+
+
+def scene_of_clip(dataset: Dataset, clip_id: str) -> Scene:
+    """What there is to draw of a clip of a data set, by its id.
+
+    Raises:
+        InputError: no such clip.
+    """
     if clip_id not in dataset.ids:
         near = difflib.get_close_matches(clip_id, dataset.ids, n=3, cutoff=0.0)
         raise InputError(
             f"no clip {clip_id!r} in data set {dataset.name!r}; ids are like {', '.join(near)}"
         )
     index = dataset.ids.index(clip_id)
-    entry, card = dataset.clips[index], dataset.card
+    card = dataset.card
     rotated = any(step.name == "rotate" for step in card.steps)
-    scene = scene_of(
+    return scene_of(
         dataset.clip(index),
         dataset.layout,
         dataset.axes,
@@ -116,9 +129,6 @@ def draw_clip(dataset: Dataset, clip_id: str, path: Path, *, frames: int = 8) ->
         frames_per_second=card.frames_per_second,
         up="z" if rotated and "z" in dataset.axes else "y",
     )
-    write(scene, path, frames=frames)
-    seconds = entry.length / card.frames_per_second
-    return f"{path}: {scene.title}, {entry.length} frames, {seconds:.2f} s"
 
 
 def scene_of(
@@ -181,7 +191,7 @@ def write(scene: Scene, path: Path, *, frames: int = 8) -> None:
         elif ending == ".gif":
             _write_gif(scene, path)
         else:
-            path.write_text(page(_told(scene)), encoding="utf-8")
+            path.write_text(page(told(scene)), encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
 
@@ -327,7 +337,7 @@ def _shade(colour: str, body: int) -> Colour:
     return red, green, blue
 
 
-def _told(scene: Scene) -> dict[str, Any]:
+def told(scene: Scene) -> dict[str, Any]:
     """A scene for the page that moves it: whole numbers up to 9999 in a cube around everybody."""
     box = scene.box()
     size = float((box[1] - box[0]).max())

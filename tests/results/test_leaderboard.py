@@ -46,6 +46,18 @@ def test_ties_go_to_fewer_macs_never_to_test_accuracy():
     assert table["arch_index"].tolist() == [2, 1]
 
 
+def test_means_that_differ_only_by_rounding_are_ties():
+    assert (0.1 + 0.2 + 0.3) / 3 != (0.2 + 0.2 + 0.2) / 3
+    accuracies = {1: (0.1, 0.2, 0.3), 2: (0.2, 0.2, 0.2)}
+    for macs in ({1: 4, 2: 5}, {1: 5, 2: 4}):
+        entries = [
+            (arch, seed, valid, 0.5, macs[arch])
+            for arch, own in accuracies.items()
+            for seed, valid in enumerate(own)
+        ]
+        assert board(*entries).table["arch_index"][0] == min(macs, key=macs.get)
+
+
 def test_without_validation_set_nothing_is_ranked():
     unranked = board((2, 7, None, 0.1, 1), (1, 7, None, 0.0, 1), valid_clips=0)
     assert unranked.ranked_by is None
