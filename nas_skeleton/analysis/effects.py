@@ -47,7 +47,8 @@ def marginal_means(
         Of every factor and level, in their order: `factor`, `level`, `classes` with such cells,
         `cells`; `mean` with its 95 % interval `low` to `high`; `effect`, the mean less that of the
         cells with another level, with `effect_low` and `effect_high`. Rows whose class has no
-        accuracy are left out. A level that all cells have or none has no effect: NaN.
+        accuracy are left out. A level that all cells have or none has no effect: NaN; one of a
+        single class has no interval, and with a handful of classes it is too narrow.
 
     Raises:
         InputError: no such column, or no class has an accuracy.
@@ -77,6 +78,7 @@ def marginal_means(
     frame["low"], frame["high"] = _interval(means)
     frame["effect"] = effect[0]
     frame["effect_low"], frame["effect_high"] = _interval(effects)
+    frame.loc[frame["classes"] < 2, ["low", "high", "effect_low", "effect_high"]] = np.nan
     return frame
 
 

@@ -13,7 +13,7 @@ from typing import SupportsIndex
 import numpy as np
 import pandas as pd
 
-from nas_skeleton.analysis.topology import SKIP_PATH, paths_to_nodes, spell
+from nas_skeleton.analysis.topology import PREDICATES, SKIP_PATH, paths_to_nodes, spell
 from nas_skeleton.spaces import Cell, CellSpace
 
 _WORKING = ("1", "3", "p")
@@ -74,3 +74,16 @@ def motif_table(archs: Iterable[SupportsIndex] | None = None) -> pd.DataFrame:
         row[[column[name] for name in motifs(space.cell(index))]] = True
     index_of_rows = pd.Index(indices, name="arch_index", dtype="int64")
     return pd.DataFrame(there, index=index_of_rows, columns=list(MOTIFS))
+
+
+def pattern_table(classes: pd.DataFrame) -> pd.DataFrame:
+    """All patterns to be tested: truths by `functional_key`, a column per pattern.
+
+    Those of `topology.PREDICATES`, `arrangement_parallel` and its like, and `MOTIFS`.
+
+    Args:
+        classes: a `topology.class_table`.
+    """
+    arrangements = pd.get_dummies(classes["arrangement"], prefix="arrangement")
+    small = motif_table(classes["arch_index"]).set_axis(classes.index)
+    return pd.concat([classes[list(PREDICATES)], arrangements, small], axis=1).astype(bool)

@@ -31,7 +31,6 @@ from nas_skeleton.spaces.liveness import Role, roles
 
 LETTERS = {SKIP: "", CONV_1X1: "1", CONV_3X3: "3", AVG_POOL: "p"}
 SKIP_PATH = "skip"  # how a path without any letter is written
-EDGE_NAMES = tuple(f"{source}{target}" for source, target in EDGES)
 ARRANGEMENTS = ("none", "single", "parallel", "sequential", "mixed")
 
 Path = tuple[int, ...]  # the edges of a path that work, that is all but skips
@@ -110,26 +109,16 @@ class DrawnTraits:
         relevant_edges: edges on a path from input to output.
         skips, pools: how many of them are.
         longest_path: edges on the longest path, skips too.
-        edge_01, ..., edge_23: the operation drawn from one node to another, relevant or not.
-        relevant_01, ..., relevant_23: whether that edge is relevant.
+        operations: the operation of each edge, relevant or not, in the order of `EDGES`.
+        relevant: whether each edge is.
     """
 
     relevant_edges: int
     skips: int
     pools: int
     longest_path: int
-    edge_01: str
-    edge_02: str
-    edge_12: str
-    edge_03: str
-    edge_13: str
-    edge_23: str
-    relevant_01: bool
-    relevant_02: bool
-    relevant_12: bool
-    relevant_03: bool
-    relevant_13: bool
-    relevant_23: bool
+    operations: tuple[str, ...]
+    relevant: tuple[bool, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +130,12 @@ class Topology:
 
 
 FUNCTION_COLUMNS = tuple(field.name for field in fields(FunctionTraits))
-DRAWN_COLUMNS = tuple(field.name for field in fields(DrawnTraits))
-EDGE_COLUMNS = tuple(f"edge_{name}" for name in EDGE_NAMES)
+EDGE_COLUMNS = tuple(f"edge_{source}{target}" for source, target in EDGES)
+RELEVANT_COLUMNS = tuple(f"relevant_{source}{target}" for source, target in EDGES)
+DRAWN_COLUMNS = (
+    *("relevant_edges", "skips", "pools", "longest_path"),
+    *(*EDGE_COLUMNS, *RELEVANT_COLUMNS),
+)
 PREDICATES = (
     *("ignores_input", "skip_path", "conv_path", "pool_path", "shortcut", "skip_only", "pool_only"),
     *("residual_block", "both_kernels", "more_3x3", "parallel_on_input"),
@@ -169,13 +162,13 @@ def spell(cell: Cell, path: Path) -> str:
 
 def relevant(cell: Cell) -> tuple[bool, ...]:
     """Whether each edge is on a path from input to output that no `none` cuts."""
-    return _relevant(cell, paths_to_nodes(cell), roles(cell))
+    return _relevant(paths_to_nodes(cell), roles(cell))
 
 
 def topology(cell: Cell) -> Topology:
     """The traits of a cell."""
     paths, found = paths_to_nodes(cell), roles(cell)
-    on_path = _relevant(cell, paths, found)
+    on_path = _relevant(paths, found)
     return Topology(_function(cell, paths, found, on_path), _drawn(cell, on_path))
 
 
@@ -183,7 +176,8 @@ def topology_table(archs: Iterable[SupportsIndex] | None = None) -> pd.DataFrame
     """The traits of architectures, one row each, by `arch_index`; of all 15,625 without `archs`.
 
     Beside `functional_key` the columns are `FUNCTION_COLUMNS`, which are equal within a class, and
-    `DRAWN_COLUMNS`, which are not. Names of operations and arrangements are categories.
+    `DRAWN_COLUMNS`, which are not, with `edge_01` for the operation from node 0 to node 1 and
+    `relevant_01` for whether it is relevant. Names of operations and arrangements are categories.
 
     Raises:
         InputError: not an index of the space.
@@ -194,14 +188,15 @@ def topology_table(archs: Iterable[SupportsIndex] | None = None) -> pd.DataFrame
     for index in indices:
         traits = topology(space.cell(index))
         key = space.functional_key(index)
-        rows.append((key, *astuple(traits.function), *astuple(traits.drawn)))
+        *numbers, operations, on_path = astuple(traits.drawn)
+        rows.append((key, *astuple(traits.function), *numbers, *operations, *on_path))
     table = pd.DataFrame(
         rows,
         index=pd.Index(indices, name="arch_index", dtype="int64"),
         columns=["functional_key", *FUNCTION_COLUMNS, *DRAWN_COLUMNS],
     )
-    categories = dict.fromkeys(EDGE_COLUMNS, pd.CategoricalDtype(OPERATIONS))
-    return table.astype({**categories, "arrangement": pd.CategoricalDtype(ARRANGEMENTS)})
+    categories = dict.fromkeys(EDGE_COLUMNS, pd.CategoricalDtype(list(OPERATIONS)))
+    return table.astype({**categories, "arrangement": pd.CategoricalDtype(list(ARRANGEMENTS))})
 
 
 def class_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -216,7 +211,7 @@ def class_table(table: pd.DataFrame) -> pd.DataFrame:
     return first.sort_values("arch_index")
 
 
-def _relevant(cell: Cell, paths: list[list[Path]], found: tuple[Role, ...]) -> tuple[bool, ...]:
+def _relevant(paths: list[list[Path]], found: tuple[Role, ...]) -> tuple[bool, ...]:
     """A live edge may carry a trainable constant only; one that also sees the input is relevant."""
     return tuple(
         role is Role.LIVE and bool(paths[source])
@@ -285,10 +280,10 @@ def _drawn(cell: Cell, on_path: tuple[bool, ...]) -> DrawnTraits:
         source, target = EDGES[edge]
         reached[target] = max(reached[target], reached[source] + 1)
     return DrawnTraits(
-        len(edges),
-        sum(cell.operations[edge] == SKIP for edge in edges),
-        sum(cell.operations[edge] == AVG_POOL for edge in edges),
-        reached[-1],
-        *(OPERATIONS[op] for op in cell.operations),
-        *on_path,
+        relevant_edges=len(edges),
+        skips=sum(cell.operations[edge] == SKIP for edge in edges),
+        pools=sum(cell.operations[edge] == AVG_POOL for edge in edges),
+        longest_path=reached[-1],
+        operations=tuple(OPERATIONS[op] for op in cell.operations),
+        relevant=on_path,
     )
