@@ -67,11 +67,13 @@ def rank_correlations(table: pd.DataFrame, first: str, second: str) -> RankCorre
     return RankCorrelations(float(spearmanr(one, other).statistic), kendall(one, other), len(both))
 
 
-def bootstrapped(table: NDArray[np.float64], statistic: Statistic, seed: int = 0) -> Agreement:
+def bootstrapped(
+    table: NDArray[np.float64], statistic: Statistic, seed: int = 0, resamples: int | None = None
+) -> Agreement:
     """A statistic of the rows of `table` `(cells, columns)`, and its interval."""
     cells = len(table)
     generator = np.random.default_rng(seed)
-    drawn = generator.integers(cells, size=(RESAMPLES, cells))
+    drawn = generator.integers(cells, size=(resamples or RESAMPLES, cells))
     values = np.array([statistic(table[rows]) for rows in drawn])
     values = values[np.isfinite(values)]  # a resample may be all ties
     low, high = np.quantile(values, (0.025, 0.975)) if len(values) else (np.nan, np.nan)
