@@ -47,8 +47,8 @@ def test_ties_go_to_fewer_macs_never_to_test_accuracy():
 
 
 def test_means_that_differ_only_by_rounding_are_ties():
-    assert (0.1 + 0.2 + 0.3) / 3 != (0.2 + 0.2 + 0.2) / 3
-    accuracies = {1: (0.1, 0.2, 0.3), 2: (0.2, 0.2, 0.2)}
+    assert (0.3 + 0.2 + 0.1) / 3 != (0.2 + 0.2 + 0.2) / 3
+    accuracies = {1: (0.3, 0.2, 0.1), 2: (0.2, 0.2, 0.2)}
     for macs in ({1: 4, 2: 5}, {1: 5, 2: 4}):
         entries = [
             (arch, seed, valid, 0.5, macs[arch])
