@@ -1,7 +1,8 @@
-"""Tables from anywhere: whatever is in their files, an answer or one line; and of other versions."""
+"""Tables from anywhere and of other versions: an answer or one line, whatever is in their files."""
 
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -34,15 +35,13 @@ def sealed(folder, **stated):
     manifest = json.loads((folder / files.MANIFEST).read_text())
     describe = {name: describe_file(folder / name) for name in manifest["files"]}
     manifest |= {"content": files.content_of(describe), **stated}
-    try:
+    with suppress(InputError, ValueError, TypeError, KeyError, RecursionError):  # it is damaged
         metadata = json.loads((folder / files.CROISSANT).read_text())
         now = replace(read_manifest(folder), content=manifest["content"])
         metadata["version"] = version_of(now)
         for part in metadata["distribution"]:
             part["sha256"] = describe[part["@id"]].sha256
         (folder / files.CROISSANT).write_text(json.dumps(metadata))
-    except (InputError, ValueError, TypeError, KeyError):
-        pass  # it is what is damaged
     describe[files.CROISSANT] = describe_file(folder / files.CROISSANT)
     manifest["files"] = {name: vars(file) for name, file in describe.items()}
     (folder / files.MANIFEST).write_text(json.dumps(manifest))
@@ -94,7 +93,7 @@ def first(value):
 )  # fmt: skip
 def test_rows_that_cannot_be_are_refused_when_the_table_is_loaded(copied, change, said):
     changed(copied, change)
-    with pytest.raises(InputError, match="table.parquet: ") as raised:
+    with pytest.raises(InputError, match=r"table\.parquet: ") as raised:
         Benchmark.load(copied)
     if said.startswith("column version"):
         assert "cannot be printed" in str(raised.value)
@@ -120,7 +119,7 @@ def test_rows_that_cannot_be_are_refused_when_the_table_is_loaded(copied, change
 )
 def test_what_no_table_can_state_is_refused_when_it_is_loaded(copied, field, value, said):
     sealed(copied, **{field: value})
-    with pytest.raises(InputError, match="MANIFEST.json: ") as raised:
+    with pytest.raises(InputError, match=r"MANIFEST\.json: ") as raised:
         Benchmark.load(copied)
     assert said in str(raised.value)
 
@@ -142,7 +141,7 @@ def test_deep_nesting_is_one_line(copied):
 )
 def test_what_verify_relies_on_is_checked(copied, column, value, said):
     changed(copied, with_column(column, lambda own: [value] * len(own)))
-    with pytest.raises(InputError, match="table.parquet: ") as raised:
+    with pytest.raises(InputError, match=r"table\.parquet: ") as raised:
         check_table(copied)
     assert said in str(raised.value)
 
@@ -160,9 +159,7 @@ def test_metadata_that_is_none_is_one_line(copied, text):
 
 def test_columns_of_another_schema_are_refused_and_who_reads_them_is_told(copied):
     sealed(copied, results_schema=99, published_with="7.0.0")
-    with pytest.raises(
-        InputError, match=r"results_schema 99, .* reads 2: .* '7\.0\.0', or a newer"
-    ):
+    with pytest.raises(InputError, match=r"results_schema 99, .* reads 2: .* '7\.0\.0', or a"):
         Benchmark.load(copied)
 
 
@@ -222,7 +219,7 @@ def damages(draw):
             (folder / name).write_bytes(content[:at] + new + content[at + cut :])
 
     elif kind == "field":
-        field = draw(st.sampled_from([f for f in files.Manifest.__dataclass_fields__]))
+        field = draw(st.sampled_from(list(files.Manifest.__dataclass_fields__)))
         value = draw(
             st.recursive(
                 st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -280,10 +277,8 @@ def test_whatever_is_in_the_files_there_is_an_answer_or_one_line(small, tmp_path
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(small, folder)
     change(folder)
-    try:
+    with suppress(ValueError, TypeError, AttributeError, KeyError):  # the manifest is damaged
         sealed(folder)
-    except (ValueError, TypeError, AttributeError, KeyError):
-        pass  # the manifest itself is damaged
 
     def ask(table):
         row = table.best(seed=table.seeds()[0]).row
