@@ -1,6 +1,7 @@
 """`runs verify`: what is trained again, what it says, and when it refuses."""
 
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -44,6 +45,7 @@ def test_on_the_same_machine_all_are_identical_and_nothing_is_stored(here, run):
     assert done.returncode == 0, done.stderr
     assert "All 6 finished rows have the accuracies of their own predictions" in done.stdout
     assert "3 of 3 identical, bit for bit" in done.stdout
+    assert re.search(r"Rows drawn with --seed \d+\.", done.stdout)
     header = [name.strip() for name in done.stdout.splitlines()[0].split("  ") if name.strip()]
     assert header == [
         *("index", "seed", "valid %", "valid % again", "valid clips changed"),
@@ -54,16 +56,18 @@ def test_on_the_same_machine_all_are_identical_and_nothing_is_stored(here, run):
 
 
 def test_another_engine_is_told_and_held_against_noise_that_is_not_known(here, run):
-    done = here("runs", "verify", NAME, "--sample", "2", "--engine", "reference", "--json")
+    drawn = ("--sample", "2", "--seed", "5", "--json")
+    done = here("runs", "verify", NAME, *drawn, "--engine", "reference")
     facts = json.loads(done.stdout)
     assert facts["run"] == NAME
     assert facts["passed"] is True
     assert [one["engine"] for one in facts["repetitions"]] == ["reference"] * 2
     if facts["identical"] < 2:  # so short a training may be
         assert facts["deviations"]["test"]["noise"] == "assumed"
-    again = json.loads(here("runs", "verify", NAME, "--sample", "2", "--json").stdout)
-    drawn = [[(o["arch_index"], o["seed"]) for o in f["repetitions"]] for f in (facts, again)]
-    assert drawn[0] == drawn[1]
+    again = json.loads(here("runs", "verify", NAME, *drawn).stdout)
+    assert facts["seed"] == again["seed"] == 5
+    pairs = [[(o["arch_index"], o["seed"]) for o in f["repetitions"]] for f in (facts, again)]
+    assert pairs[0] == pairs[1]
 
 
 def test_a_forged_accuracy_fails_before_anything_is_trained_again(here, run):

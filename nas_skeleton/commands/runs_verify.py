@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,10 @@ _SEPARATOR = re.compile(r"[/\\]")
     help="Finished rows to train again, drawn at random.",
 )
 @click.option(
-    "--seed", type=click.IntRange(0), default=777, show_default=True, help="Of the draw of rows."
+    "--seed",
+    type=click.IntRange(0),
+    help="Of the draw of rows.  [default: another one each time, which is printed: nobody knows "
+    "beforehand which rows are drawn]",
 )
 @click.option(
     "--device",
@@ -50,7 +54,7 @@ _SEPARATOR = re.compile(r"[/\\]")
 def verify(
     name: str,
     sample: int,
-    seed: int,
+    seed: int | None,
     device: Device | None,
     engine: EngineChoice | None,
     as_json: bool,
@@ -77,6 +81,8 @@ def verify(
     finished = _finished(name)
     if finished.faults:
         click.echo(_fault_line(finished), err=True)
+    if seed is None:
+        seed = secrets.randbelow(2**31)
     rows = drawn(finished, sample, seed)
     dataset = open_dataset(finished.arguments.dataset)
     found: list[Repetition] = []
@@ -97,9 +103,10 @@ def verify(
     found.sort(key=lambda one: (one.arch_index, one.seed))
     outcome = verification(finished, found, np.random.default_rng([seed, 1]))
     if as_json:
-        cli.print_json(_as_json(finished, outcome))
+        cli.print_json({"seed": seed} | _as_json(finished, outcome))
     else:
         click.echo(_table(outcome) + "\n")
+        click.echo(f"Rows drawn with --seed {seed}.")
         for line in _said(finished, outcome, rows):
             click.echo(line)
     return cli.COMPLETE if outcome.passed else cli.SOME_FAILED

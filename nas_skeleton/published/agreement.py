@@ -10,48 +10,51 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from nas_skeleton.errors import InputError
-from nas_skeleton.published import files
 from nas_skeleton.published.files import Manifest
+from nas_skeleton.published.opening import require
 from nas_skeleton.published.summary import DIGITS, summary
+from nas_skeleton.published.table import PublishedTable
 from nas_skeleton.results import schema
 from nas_skeleton.results.schema import HELD_OUT
 from nas_skeleton.spaces import Space
+from nas_skeleton.spaces.liveness import ignores_input
+from nas_skeleton.training.engines import ENGINES
 from nas_skeleton.training.job import Job
-from nas_skeleton.training.result import SPLITS
+from nas_skeleton.training.result import ANALYTIC, SPLITS
 
 _ROUNDING = 1e-9  # of sums in another order: far less than a clip
 
 
-def require(holds: bool | np.bool, path: Path, what: str) -> None:
-    """Nothing, if it holds; else an `InputError` that says what is wrong with a file."""
-    if not holds:
-        raise InputError(f"{path}: {what}: fetch it again, or publish it again from sound runs")
-
-
 def check_rows(path: Path, table: pd.DataFrame, manifest: Manifest, space: Space) -> None:
     """Rows are those of the architectures and trainings they say, and can be."""
-    _check_status(path, table)
+    _check_engines(path, table, space)
     _check_architectures(path, table, manifest, space)
     _check_keys(path, table)
     _check_accuracies(path, table, manifest)
-    last = manifest.recipe_values["epochs"]
-    require((table["epochs"] == last).all(), path, f"a training has not {last} epochs")
     done = table[table["status"] == schema.DONE]
     for name in ("train_time_s", "latency_ms", "peak_memory_mb"):
         known = np.isfinite(done[name]) & (done[name] >= 0)
         require(known.all(), path, f"a finished training has no {name}")
 
 
-def _check_status(path: Path, table: pd.DataFrame) -> None:
-    copied, known = table["source_index"].notna(), (schema.DONE, schema.COPIED, schema.DIVERGED)
-    status = table["status"]
-    require(status.isin(known).all(), path, f"a status that is none of {', '.join(known)}")
-    require(not (copied & (status == schema.DONE)).any(), path, "a training with a source_index")
-    require(copied[status == schema.COPIED].all(), path, "a copied row without source_index")
+def _check_engines(path: Path, table: pd.DataFrame, space: Space) -> None:
+    """Finished rows say what trained them; only cells that ignore their input needed nothing.
+
+    `runs verify` repeats rows on the engine they name, and leaves analytic ones out of the noise.
+    """
+    for name in ("key", "version", "finished_at"):
+        require(table[name].notna().all(), path, f"a row without {name}")
+    done = table[table["status"] != schema.DIVERGED]
+    for name in ("engine", "device"):
+        require(done[name].notna().all(), path, f"a finished row without {name}")
+    for name in done["engine"].unique().tolist():
+        known = name == ANALYTIC or set(name.split("+")) <= set(ENGINES)
+        require(known, path, f"engine {name!r:.60} is none of {', '.join((ANALYTIC, *ENGINES))}")
+    untrained = done.loc[done["engine"] == ANALYTIC, "arch_index"].unique().tolist()
+    blind = all(ignores_input(space.cell(arch)) for arch in untrained)
+    require(blind, path, f"engine {ANALYTIC!r} of a cell that does not ignore its input")
 
 
 def _check_architectures(path: Path, table: pd.DataFrame, manifest: Manifest, space: Space) -> None:
@@ -124,6 +127,10 @@ def check_sources(path: Path, table: pd.DataFrame) -> None:
 def check_curves(path: Path, curves: pd.DataFrame, own: pd.DataFrame, manifest: Manifest) -> None:
     """Curves are those of the trainings `own`, and go through their stored accuracies."""
     require(not curves.duplicated(["key", "epoch"]).any(), path, "an epoch is in it twice")
+    identity = own[["key", "arch_index", "seed"]]
+    theirs = curves[["key", "arch_index", "seed"]].drop_duplicates()
+    same = len(theirs.merge(identity)) == len(theirs)
+    require(same, path, "a curve has the key of another training")
     done = own[own["status"] == schema.DONE].set_index("key")
     last = curves.drop_duplicates("key", keep="last").set_index("key")
     require(last.index.isin(own["key"]).all(), path, "the curve of a training that is not there")
@@ -147,20 +154,14 @@ def check_curves(path: Path, curves: pd.DataFrame, own: pd.DataFrame, manifest: 
                 require(same, path, f"a curve does not {where} its {when} {split} accuracy")
 
 
-def check_predictions(
-    path: Path, clips: pd.DataFrame, done: pd.DataFrame, manifest: Manifest
-) -> None:
+def check_predictions(path: Path, table: PublishedTable, done: pd.DataFrame) -> None:
     """Predictions are those of the trainings `done`, and as often right as is stored."""
-    predictions = pq.ParquetFile(path)
-    same = predictions.read(["key"])["key"].to_pylist() == done["key"].tolist()
-    require(same, path, "not those of the table's trainings")
+    keys = pd.read_parquet(path, columns=["key"])["key"]
+    require(keys.tolist() == done["key"].tolist(), path, "not those of the table's trainings")
     for split in HELD_OUT:
-        if not manifest.clips.get(split):
+        if not table.manifest.clips[split]:
             continue
-        labels = clips.loc[clips["split"] == split, "label"].to_numpy()
-        classes = files.matrix(predictions, split)
-        known = classes.size == 0 or 0 <= classes.min() <= classes.max() < len(manifest.classes)
-        require(known, path, f"a {split} prediction is no class")
+        labels, classes = table.clips(split).labels, table.predictions(split)
         hits = classes == labels
         of_classes = [hits[:, labels == label].mean(axis=1) for label in np.unique(labels)]
         for metric, shares in (

@@ -15,11 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 from pydantic import ValidationError
 
 from nas_skeleton.cards import check_card
-from nas_skeleton.errors import InputError
 from nas_skeleton.published import files
 from nas_skeleton.published.agreement import (
     check_curves,
@@ -27,11 +25,12 @@ from nas_skeleton.published.agreement import (
     check_rows,
     check_sources,
     check_summary,
-    require,
 )
 from nas_skeleton.published.croissant import version_of
 from nas_skeleton.published.facts import IDENTITY, facts_of
-from nas_skeleton.published.files import Manifest, checked_file, read_manifest
+from nas_skeleton.published.files import Manifest, checked_file
+from nas_skeleton.published.opening import reading, require
+from nas_skeleton.published.table import PublishedTable
 from nas_skeleton.results import schema
 from nas_skeleton.spaces import Space
 from nas_skeleton.spaces.card import SpaceCard
@@ -44,16 +43,14 @@ def check_table(folder: Path) -> Manifest:
     Raises:
         InputError: it is not; the message names the file and the first thing that is wrong.
     """
-    manifest = read_manifest(folder)
+    table = PublishedTable(folder)
+    manifest = table.manifest
     for name in (*files.DATA, files.DATASHEET, files.CROISSANT):
         checked_file(folder, manifest, name)
+    table.read_all()
     space = space_of(folder, manifest)
-    try:
-        _check_contents(folder, manifest, space)
-    except (KeyError, ValueError, pa.ArrowException) as error:
-        raise InputError(
-            f"{folder}: not a table of schema {files.SCHEMA}: {str(error).splitlines()[0]}"
-        ) from None
+    with reading(folder):
+        _check_contents(table, space)
     return manifest
 
 
@@ -64,11 +61,9 @@ def space_of(folder: Path, manifest: Manifest) -> Space:
         InputError: the card cannot be read, or it or the recipe is another than in the manifest.
     """
     path = checked_file(folder, manifest, files.CARD)
-    try:
+    with reading(path):
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: not a readable TOML card: {error}") from None
-    card = check_card(content, path, SpaceCard).with_modalities(manifest.modality.split("+"))
+        card = check_card(content, path, SpaceCard).with_modalities(manifest.modality.split("+"))
     require(card.name == manifest.space, path, f"not the card of space {manifest.space!r}")
     recipe = card.recipe(manifest.recipe)
     try:
@@ -85,22 +80,19 @@ def space_of(folder: Path, manifest: Manifest) -> Space:
     return Space(card)
 
 
-def _check_contents(folder: Path, manifest: Manifest, space: Space) -> None:
+def _check_contents(opened: PublishedTable, space: Space) -> None:
+    folder, manifest = opened.folder, opened.manifest
     path = folder / files.TABLE
-    table = pd.read_parquet(path)
-    require(list(table.columns) == list(schema.COLUMNS), path, "other columns")
-    pairs = table.duplicated(["arch_index", "seed"]) | table.duplicated("key")
-    require(not pairs.any(), path, "a training is in it twice")
+    table = pd.read_parquet(path).reindex(columns=list(schema.COLUMNS))  # older ones have fewer
+    require(not table.duplicated("key").any(), path, "a training is in it twice")
     own = table[table["source_index"].isna()]
     curves = pd.read_parquet(folder / files.CURVES)
-    clips = pd.read_csv(folder / files.CLIPS, dtype={"id": str, "class": str})
-    _check_manifest(folder, manifest, table, curves)
-    _check_clips(folder / files.CLIPS, clips, manifest)
     check_rows(path, table, manifest, space)
+    _check_manifest(folder, manifest, table, curves)
     check_sources(path, table)
     check_curves(folder / files.CURVES, curves, own, manifest)
     done = own[own["status"] == schema.DONE]
-    check_predictions(folder / files.PREDICTIONS, clips, done, manifest)
+    check_predictions(folder / files.PREDICTIONS, opened, done)
     check_summary(folder / files.SUMMARY, table)
     _check_metadata(folder / files.CROISSANT, manifest)
 
@@ -110,7 +102,6 @@ def _check_manifest(
 ) -> None:
     """Every field that rows and curves can confirm; the others are looked at with the files."""
     found: dict[str, Any] = {
-        "results_schema": schema.SCHEMA,
         "content": files.content_of(manifest.files),
         "epochs": sorted(curves["epoch"].unique().tolist()),
         **facts_of(table),
@@ -127,22 +118,10 @@ def _check_manifest(
     require(is_trained, folder / files.MANIFEST, "sample has an architecture without a training")
 
 
-def _check_clips(path: Path, clips: pd.DataFrame, manifest: Manifest) -> None:
-    """Clips are counted and numbered, and labels called what the manifest calls them."""
-    for split, count in manifest.clips.items():
-        own = clips[clips["split"] == split]
-        require(len(own) == count, path, f"not {count} {split} clips")
-        numbered = own["position"].tolist() == list(range(count))
-        require(numbered and own["id"].is_unique, path, f"{split} clips in another order, or twice")
-    require(len(clips) == sum(manifest.clips.values()), path, "clips of an unknown split")
-    classes = dict(enumerate(manifest.classes))
-    same = clips["label"].map(classes) == clips["class"]
-    require(same.all(), path, "a label is not that of its class in the manifest")
-
-
 def _check_metadata(path: Path, manifest: Manifest) -> None:
-    described = json.loads(path.read_text(encoding="utf-8"))
-    sums = {part["@id"]: part["sha256"] for part in described["distribution"]}
+    with reading(path):
+        described = json.loads(path.read_text(encoding="utf-8"))
+        sums = {part["@id"]: part["sha256"] for part in described["distribution"]}
+        same = (described["name"], described["version"]) == (manifest.name, version_of(manifest))
     listed = {name: f.sha256 for name, f in manifest.files.items() if name != files.CROISSANT}
-    same = (described["name"], described["version"]) == (manifest.name, version_of(manifest))
     require(same and sums == listed, path, "not the metadata of this table")

@@ -20,17 +20,15 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from nas_skeleton.errors import InputError
+from nas_skeleton.published.bounds import check_stated, printable
+from nas_skeleton.results import schema
 
 SCHEMA = 1
 MANIFEST = "MANIFEST.json"
@@ -67,9 +65,12 @@ class Hardware:
     trainings: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What a published table is.
+
+    A field that is added later has a default, and older tables are read with that: it does not
+    raise `SCHEMA`.
 
     Attributes:
         schema: of the folder, see `SCHEMA`.
@@ -125,7 +126,7 @@ class Manifest:
     channels: int
     clips: dict[str, int]
     seeds: list[int]
-    sample: list[int]
+    sample: list[int] = field(default_factory=list)
     epochs: list[int]
     architectures: int
     functions: int
@@ -133,7 +134,7 @@ class Manifest:
     copied: int
     diverged: int
     hardware: list[Hardware]
-    hardware_note: str
+    hardware_note: str = ""
     files: dict[str, File]
 
 
@@ -150,6 +151,7 @@ def published_names() -> list[str]:
             path.parent.name
             for folder in published_folders()
             for path in folder.glob(f"*/{MANIFEST}")
+            if not path.parent.name.startswith(".")  # half published
         }
     )
 
@@ -179,26 +181,32 @@ def read_manifest(folder: Path) -> Manifest:
     """What the table in `folder` is.
 
     Raises:
-        InputError: damaged, or of a schema that this version does not read.
+        InputError: damaged, of a schema or with columns that this version does not read, or with
+            values that no sound table has.
     """
     path = folder / MANIFEST
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        schema = content["schema"]
-        if schema == SCHEMA:
-            return TypeAdapter(Manifest).validate_python(content)
+        text = path.read_bytes()
+        content = json.loads(text)
+        for what, reads in (("schema", SCHEMA), ("results_schema", schema.SCHEMA)):
+            if content[what] != reads:
+                maker = content.get("published_with", "unknown")
+                raise InputError(
+                    f"{path}: {what} {content[what]!r:.20}, this version of nas_skeleton reads "
+                    f"{reads}: use the version that made it, {maker!r:.20}, or a newer one"
+                )
+        manifest = TypeAdapter(Manifest).validate_json(text, strict=True)
+        check_stated(path, manifest)
     except ValidationError as error:
         fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"]))
+        where = printable(".".join(map(str, fault["loc"])))
         raise InputError(f"{path}: {where}: {fault['msg']}; {_REMEDY}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         raise InputError(
-            f"{path}: no manifest of a published table ({type(error).__name__}: {error}); {_REMEDY}"
+            f"{path}: no manifest of a published table ({type(error).__name__}: "
+            f"{printable(str(error))}); {_REMEDY}"
         ) from None
-    raise InputError(
-        f"{path}: schema {schema!r:.20}, this version of nas_skeleton reads {SCHEMA}: use the "
-        "version that made it, or a newer one"
-    )
+    return manifest
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -236,6 +244,8 @@ def checked_file(folder: Path, manifest: Manifest, name: str) -> Path:
         found = describe_file(path)
     except FileNotFoundError:
         raise InputError(f"{path}: missing, the manifest lists it; {_REMEDY}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}; {_REMEDY}") from None
     if found.bytes != wanted.bytes:
         raise InputError(
             f"{path}: {found.bytes:,} bytes, the manifest says {wanted.bytes:,}; {_REMEDY}"
@@ -246,35 +256,3 @@ def checked_file(folder: Path, manifest: Manifest, name: str) -> Path:
             f"says {wanted.sha256[:12]}…; {_REMEDY}"
         )
     return path
-
-
-def numbers(column: pa.ChunkedArray, missing: float | None = None) -> NDArray[Any]:
-    """A column as an array, `missing` where it has no value.
-
-    Arrow's own conversion would import pandas, which takes as long as reading the whole table.
-    """
-    values = column.combine_chunks()
-    if isinstance(values, pa.ChunkedArray):  # without chunks, in older versions of Arrow
-        values = pa.concat_arrays(values.chunks)
-    here = slice(values.offset, values.offset + len(values))
-    validity, content = values.buffers()
-    found = np.frombuffer(content or b"", values.type.to_pandas_dtype())[here]
-    if missing is None or not values.null_count:
-        return found
-    is_valid = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")[here]
-    return np.where(is_valid, found, missing)
-
-
-def matrix(file: pq.ParquetFile, column: str) -> NDArray[np.signedinteger[Any]]:
-    """`(rows, length)` of a column of lists of one length, read in parts.
-
-    Lists take several times their size while they are read.
-    """
-    kind = file.schema_arrow.field(column).type
-    found = np.empty((file.metadata.num_rows, kind.list_size), kind.value_type.to_pandas_dtype())
-    start = 0
-    for batch in file.iter_batches(PART, columns=[column], use_threads=False):
-        part = numbers(pa.chunked_array([batch.column(0).flatten()]))
-        found[start : start + batch.num_rows] = part.reshape(-1, kind.list_size)
-        start += batch.num_rows
-    return found

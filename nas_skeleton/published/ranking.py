@@ -6,10 +6,10 @@ By test accuracy nothing is ranked here.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from numbers import Real
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from nas_skeleton.published.table import Floats, PublishedTable
 
 Cost = Literal["macs", "params", "latency_ms"]
 COSTS: tuple[Cost, ...] = ("macs", "params", "latency_ms")
+_OF_ROWS = {field.name for kind in (Row, AggregateRow) for field in fields(kind)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,23 @@ class Best:
     lacking_seeds: int
     over_limits: int
 
+    @property
+    def arch_index(self) -> int:
+        """Of the best one."""
+        return self.row.arch_index
+
+    if not TYPE_CHECKING:  # who checks types is told without it
+
+        def __getattr__(self, name: str) -> NoReturn:
+            hint = f": its row has, .row.{name}" if name in _OF_ROWS else ""
+            raise AttributeError(f"the best has no {name!r}{hint}")
+
 
 @dataclass(frozen=True, slots=True)
 class Front:
     """The Pareto front, and of how many: the counts together are those with a row.
+
+    It is as long as its `rows`, and has them in turn.
 
     Attributes:
         rows: of those on the front, by rising cost.
@@ -59,6 +73,15 @@ class Front:
     functions: int
     lacking_seeds: int
     unmeasured: int
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Row | AggregateRow]:
+        return iter(self.rows)
+
+    def __getitem__(self, at: int) -> Row | AggregateRow:
+        return self.rows[at]
 
 
 def find_best(

@@ -60,7 +60,8 @@ class BaseRow:
         epoch: after which the accuracies were measured, 1-based.
         params: number of parameters.
         macs: multiply-accumulates of one clip.
-        train_time_s: seconds of training until `epoch`, evaluations included.
+        train_time_s: seconds of training until `epoch`, evaluations included. Only the whole is
+            measured; of E of all epochs it is the share E of that.
         latency_ms: milliseconds for one clip.
         peak_memory_mb: of the training.
         train_top1, ..., test_mean_class: shares of clips in [0, 1]; `mean_class` is the mean of

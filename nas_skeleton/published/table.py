@@ -6,18 +6,18 @@ predictions when they are asked for. Choosing by validation and comparing is `be
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nas_skeleton.published import files
+from nas_skeleton.published.columns import MISSING, read_table
+from nas_skeleton.published.details import Details
+from nas_skeleton.published.opening import reading, texts_of
 from nas_skeleton.published.rows import (
     Aggregate,
     AggregateRow,
@@ -40,7 +40,6 @@ _MEASURED = 1 + len(_COSTS) + len(_MEASURES)  # columns of an aggregate, the epo
 _VALID_TOP1, _TEST_TOP1 = (
     1 + len(_COSTS) + _MEASURES.index(f"{s}_top1") for s in ("valid", "test")
 )
-_MISSING = -1  # no row, no source
 
 
 class PublishedTable:
@@ -60,26 +59,22 @@ class PublishedTable:
         self.seeds = tuple(self.manifest.seeds)
         self.epochs = tuple(self.manifest.epochs)
         self.space = CellSpace()
-        texts = [name for name, kind in schema.COLUMNS.items() if kind == "TEXT"]
-        path = files.checked_file(folder, self.manifest, files.TABLE)
-        self._table = pq.ParquetFile(path, read_dictionary=texts).read(use_threads=False)
+        self._columns = read_table(folder, self.manifest)
+        self._details = Details(folder, self.manifest, self._columns)
         self._seed_at = {seed: at for at, seed in enumerate(self.seeds)}
-        self._arch = self._column("arch_index").astype(np.int64)
+        self._rows, self._arch = self._columns.rows, self._columns.arch
+        self._source = self._columns.source
         seed_at = np.searchsorted(self.seeds, self._column("seed"))
-        # Which row an architecture and a seed have.
-        self._rows = np.full((len(self.space), len(self.seeds)), _MISSING, np.int32)
-        self._rows[self._arch, seed_at] = np.arange(len(self._arch))
-        self._source = self._column("source_index", _MISSING).astype(np.int64)
         # Which row is that of the training itself.
-        trained = np.where(self._source == _MISSING, self._arch, self._source)
+        trained = np.where(self._source == MISSING, self._arch, self._source)
         self._trained_row = self._rows[trained, seed_at]
-        self._status, self._statuses = self._texts("status")
-        self._key, self._keys = self._texts("functional_key")
-        self._name, self._names = self._texts("arch_str")
+        self._status, self._statuses = texts_of(self._columns.table["status"])
+        self._key, self._keys = texts_of(self._columns.table["functional_key"])
+        self._name, self._names = texts_of(self._columns.table["arch_str"])
         self._params, self._macs = self._column("params"), self._column("macs")
         self._costs = self._stacked(_COSTS)
         self._lasts = self._column("epochs").astype(np.int64)
-        self._best_epochs = self._column("best_epoch", _MISSING).astype(np.int64)
+        self._best_epochs = self._column("best_epoch", MISSING).astype(np.int64)
         self._final = self._stacked([f"final_{name}" for name in _MEASURES])
         self._best = self._stacked([f"best_{name}" for name in _MEASURES])
         self._curves: dict[str, Floats] = {}
@@ -99,7 +94,7 @@ class PublishedTable:
             *accuracies,
             self.seeds[self._seed_at[seed]],  # a plain number
             self._statuses[self._status.item(at)],
-            None if source == _MISSING else source,
+            None if source == MISSING else source,
         ]
         return Row(*values)
 
@@ -119,7 +114,7 @@ class PublishedTable:
                 diverged.append(seed)
                 continue
             finished.append(seed)
-            if self._source.item(at) != _MISSING:
+            if self._source.item(at) != MISSING:
                 copied.append(seed)
             after, costs, accuracies = self._measured(at, epoch)
             measured.append((after, *costs, *accuracies))
@@ -150,7 +145,7 @@ class PublishedTable:
 
     def has_row(self) -> NDArray[np.bool_]:
         """`(architectures, seeds)` whether there is a row."""
-        there: NDArray[np.bool_] = self._rows != _MISSING
+        there: NDArray[np.bool_] = self._rows != MISSING
         return there
 
     def functions(self, archs: NDArray[np.signedinteger[Any]]) -> int:
@@ -188,11 +183,11 @@ class PublishedTable:
                 f"no column of numbers {column!r}: {hint}there are {', '.join(numbers)}"
             )
         values = self._column(column, np.nan).astype(np.float64)
-        return np.where(self._rows == _MISSING, np.nan, values[self._rows])
+        return np.where(self._rows == MISSING, np.nan, values[self._rows])
 
     def curve_columns(self) -> list[str]:
         """Names of what is known per epoch."""
-        return [name for name in self._curve_file.schema_arrow.names if name not in _IDENTITY]
+        return list(self._details.measures)
 
     def curves(self, column: str) -> Floats:
         """`(architectures, seeds, epochs)` of a measure, NaN where it was not evaluated.
@@ -201,7 +196,7 @@ class PublishedTable:
             NotInTable: no such measure.
         """
         of_rows = self._curve(column)
-        return np.where((self._rows == _MISSING)[..., None], np.nan, of_rows[self._rows])
+        return np.where((self._rows == MISSING)[..., None], np.nan, of_rows[self._rows])
 
     def losses(self, arch: int, epoch: int) -> dict[int, float]:
         """Training loss in an epoch by seed; NaN where it is not known."""
@@ -215,22 +210,24 @@ class PublishedTable:
         Raises:
             NotInTable: no predictions on such a split.
         """
-        if split not in self._predictions:
-            known = listed(self._predictions)
-            raise NotInTable(f"no predictions on {split!r} clips: there are those on {known}")
-        return self._predictions[split]
+        known = self._details.predictions
+        if split not in known:
+            raise NotInTable(
+                f"no predictions on {split!r} clips: there are those on {listed(known)}"
+            )
+        return known[split]
 
     @cached_property
     def prediction_rows(self) -> NDArray[np.int32]:
         """`(architectures, seeds)` row in `predictions` of a training, -1 where there is none."""
-        rows = np.full(len(self._arch), _MISSING, np.int32)
-        rows[self._has_status(schema.DONE)] = np.arange(self.manifest.trained)
-        return np.where(self._rows == _MISSING, _MISSING, rows[self._trained_row][self._rows])
+        rows = np.full(len(self._arch), MISSING, np.int32)
+        rows[self._columns.done] = np.arange(self.manifest.trained)
+        return np.where(self._rows == MISSING, MISSING, rows[self._trained_row][self._rows])
 
     @cached_property
     def copied(self) -> NDArray[np.bool_]:
         """`(architectures, seeds)` whether a row is taken over from another architecture."""
-        own: NDArray[np.bool_] = (self._rows != _MISSING) & (self._source[self._rows] != _MISSING)
+        own: NDArray[np.bool_] = (self._rows != MISSING) & (self._source[self._rows] != MISSING)
         return own
 
     def predicted(self, arch: int, seed: int, split: str) -> NDArray[np.signedinteger[Any]]:
@@ -242,7 +239,7 @@ class PublishedTable:
         self._row_of(arch, seed)
         classes = self.predictions(split)
         row = self.prediction_rows.item(arch, self._seed_at[seed])
-        if row == _MISSING:
+        if row == MISSING:
             raise NotInTable(f"architecture {arch} diverged with seed {seed}: it predicts nothing")
         own: NDArray[np.signedinteger[Any]] = classes[row]
         return own
@@ -253,11 +250,20 @@ class PublishedTable:
         Raises:
             NotInTable: no such split.
         """
-        own = self._clips.get(split, [])
-        if not own:
-            raise NotInTable(f"no {split!r} clips: there are {listed(self._clips)}")
-        ids, labels = zip(*own, strict=True)
-        return Clips(ids, np.array(labels, np.int64), tuple(self.manifest.classes))
+        known = self._details.clips
+        if split not in known:
+            raise NotInTable(f"no {split!r} clips: there are {listed(known)}")
+        return Clips(*known[split], tuple(self.manifest.classes))
+
+    def read_all(self) -> None:
+        """Read, and so look through, everything that is else read when it is asked for.
+
+        Raises:
+            InputError: a file is damaged.
+        """
+        for column in self.curve_columns():
+            self._curve(column)
+        assert self._details.predictions is not None
 
     def check_seed(self, seed: int) -> int:
         """Which column of arrays `seed` has.
@@ -283,11 +289,14 @@ class PublishedTable:
         if level not in _LEVELS:
             raise NotInTable(f"no level {level!r}: there are {', '.join(_LEVELS)}")
         path = files.checked_file(self.folder, self.manifest, _LEVELS[level])
-        return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+        if level == "epochs":
+            self._curve("train_loss")  # it is read as a whole only if it is not too large
+        with reading(path):
+            return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
 
     def _row_of(self, arch: int, seed: int) -> int:
         row = self._rows.item(arch, self.check_seed(seed))
-        if row == _MISSING:
+        if row == MISSING:
             known = listed(self.seeds_of(arch))
             raise NotInTable(
                 f"table {self.name!r} has no row for architecture {arch} with seed {seed}: it has "
@@ -312,7 +321,7 @@ class PublishedTable:
             return last, (seconds, latency, memory), self._final[row].tolist()
         if epoch == "best":
             best = self._best_epochs.item(row)
-            after, values = (last if best == _MISSING else best), self._best[row].tolist()
+            after, values = (last if best == MISSING else best), self._best[row].tolist()
         else:
             at = self._epoch_at(epoch)
             after, values = int(epoch), [self._curve(name)[row, at].item() for name in _MEASURES]
@@ -329,71 +338,22 @@ class PublishedTable:
     def _curve(self, column: str) -> Floats:
         """`(rows, epochs)` of a measure; copies have that of what they are copies of."""
         if column not in self._curves:
-            if column in _MEASURES and column not in self.curve_columns():  # no such clips
+            if column in self.curve_columns():
+                self._curves[column] = self._details.curve(column)[self._trained_row]
+            elif column in _MEASURES:  # no such clips
                 self._curves[column] = np.full((len(self._arch), len(self.epochs)), np.nan)
-                return self._curves[column]
-            if column not in self.curve_columns():
+            else:
                 known = ", ".join(self.curve_columns())
                 raise NotInTable(f"nothing called {column!r} is known per epoch: {known}")
-            rows, at = self._curve_places
-            values = files.numbers(
-                self._curve_file.read([column], use_threads=False)[column], np.nan
-            )
-            found = np.full((len(self._arch), len(self.epochs)), np.nan)
-            found[rows, at] = values
-            self._curves[column] = found[self._trained_row]
         return self._curves[column]
 
-    @cached_property
-    def _curve_file(self) -> Any:
-        return pq.ParquetFile(files.checked_file(self.folder, self.manifest, files.CURVES))
-
-    @cached_property
-    def _curve_places(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Row and place of the epoch of every line of the curves."""
-        lines = self._curve_file.read(["arch_index", "seed", "epoch"], use_threads=False)
-        archs, seeds, epochs = map(files.numbers, lines.columns)
-        rows = self._rows[archs, np.searchsorted(self.seeds, seeds)]
-        return rows, np.searchsorted(self.epochs, epochs)
-
-    @cached_property
-    def _predictions(self) -> dict[str, NDArray[np.signedinteger[Any]]]:
-        path = files.checked_file(self.folder, self.manifest, files.PREDICTIONS)
-        file = pq.ParquetFile(path)
-        return {
-            split: files.matrix(file, split)
-            for split in schema.HELD_OUT
-            if split in file.schema_arrow.names
-        }
-
-    @cached_property
-    def _clips(self) -> dict[str, list[tuple[str, int]]]:
-        """Ids and labels by split."""
-        path = files.checked_file(self.folder, self.manifest, files.CLIPS)
-        found: dict[str, list[tuple[str, int]]] = {}
-        with path.open(encoding="utf-8", newline="") as file:
-            for line in csv.DictReader(file):
-                found.setdefault(line["split"], []).append((line["id"], int(line["label"])))
-        return found
-
     def _column(self, name: str, missing: float | None = None) -> NDArray[Any]:
-        return files.numbers(self._table[name], missing)
+        return self._columns.column(name, missing)
 
     def _stacked(self, names: Any) -> Floats:
         return np.stack([self._column(name, np.nan) for name in names], axis=1)
 
-    def _texts(self, name: str) -> tuple[NDArray[np.int32], list[str]]:
-        """Which of how many texts a row has."""
-        column = self._table[name].unify_dictionaries().combine_chunks()
-        return files.numbers(pa.chunked_array([column.indices])), column.dictionary.to_pylist()
 
-    def _has_status(self, status: str) -> NDArray[np.bool_]:
-        wanted = self._statuses.index(status) if status in self._statuses else _MISSING
-        own: NDArray[np.bool_] = self._status == wanted
-        return own
-
-
-_IDENTITY = ("key", "arch_index", "seed", "epoch")
 _LEVELS = {
     "trainings": files.TABLE,
     "epochs": files.CURVES,

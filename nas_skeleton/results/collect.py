@@ -26,16 +26,14 @@ import pyarrow.parquet as pq
 from pyarrow.json import ParseOptions, ReadOptions, read_json
 
 from nas_skeleton.errors import InputError
-from nas_skeleton.results import schema, store
+from nas_skeleton.results import arrow, schema, store
 from nas_skeleton.results.copies import with_copies_of_run
 from nas_skeleton.results.run import Run
 from nas_skeleton.spaces import SearchSpace
-from nas_skeleton.training.result import SPLITS
 
 BATCH = 4096  # trainings whose curves and predictions are in memory together
 _IDENTITY = ("key", "arch_index", "seed")
-_ARROW = {"TEXT": pa.string(), "INTEGER": pa.int64(), "REAL": pa.float64()}
-TABLE = pa.schema([(name, _ARROW[kind]) for name, kind in schema.COLUMNS.items()])
+TABLE = arrow.TABLE
 _ACCURACIES = [name for name in schema.ACCURACIES if name.startswith("final_")]
 
 
@@ -133,17 +131,7 @@ FILES = ("table.parquet", "table.csv", "curves.parquet", "predictions.parquet")
 
 def curve_columns(run: Run) -> pa.Schema:
     """Columns of curves; a split without clips has none."""
-    empty = {split for split, clips in run.data.splits.items() if not clips.ids}
-    accuracies = [
-        f"{split}_{metric}" for split in SPLITS for metric in schema.METRICS if split not in empty
-    ]
-    return pa.schema(
-        [
-            *(("key", pa.string()), ("arch_index", pa.int64()), ("seed", pa.int64())),
-            *(("epoch", pa.int64()), ("learning_rate", pa.float64()), ("train_loss", pa.float64())),
-            *((name, pa.float64()) for name in accuracies),
-        ]
-    )
+    return arrow.curves({split for split, clips in run.data.splits.items() if clips.ids})
 
 
 def curves_of(rows: pd.DataFrame, curves: Sequence[str], columns: pa.Schema) -> pa.Table:

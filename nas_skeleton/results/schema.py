@@ -22,7 +22,7 @@ from nas_skeleton.training.job import Job
 from nas_skeleton.training.result import SPLITS, Accuracy, EpochRecord, Measured, Paused
 
 # 1: curves and predictions, not compressed, among the columns. 2: in a table of their own.
-# A further column, empty in older files, does not raise it.
+# A further column, empty in older files, does not raise it; it goes behind all others.
 SCHEMA = 2
 
 DONE = "done"

@@ -30,7 +30,7 @@ def means_of(
     """What to repeat a stored training with: what trained it, where this machine can; else "auto".
 
     Args:
-        row: with the columns `engine` and `device`.
+        row: with the columns `engine` and `device`, as every finished training has them.
         space: of the trainings.
         device: to take instead of the stored one.
         engine: likewise.
