@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nas_skeleton.errors import InputError
 from nas_skeleton.published import files
 from nas_skeleton.published.check import check_table, space_of
+from nas_skeleton.published.opening import matrix
 from nas_skeleton.results import collect, schema, store
 from nas_skeleton.results.copies import with_copies_of_run
 from nas_skeleton.results.leaderboard import FURTHER
@@ -172,7 +173,7 @@ def study_of_table(folder: Path) -> Study:
         ),
         predicted=file.read(list(TRAINING)).to_pandas(),
         predictions={
-            split: files.matrix(file, split)
+            split: matrix(folder / files.PREDICTIONS, file, split)
             for split in HELD_OUT
             if split in file.schema_arrow.names
         },
