@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,8 +68,8 @@ def recipes(
     Runs should have the same cells, each trained with at least two seeds: only cells that all of
     them have with all their seeds are looked at. A RUN with * in it, such as 'nb201_*_loso-*_777'
     in quotes, stands for all runs that match, as folds of a cross-validation: then one result is
-    the accuracy over the clips of all folds, and takes the seconds of all of them. A path, such as
-    runs/published/NAME, is that of a published table.
+    the accuracy over the clips of all folds, and takes the seconds of all of them. A RUN may also
+    be a published table, by its name or folder.
 
     The first are the recipes that take the fewest seconds per cell for the wanted reliability.
     """
@@ -115,16 +114,17 @@ def recipes(
 
 
 def _observed(name: str, *, unconnected: bool) -> Observations:
-    """Of a run, of folds, or of a published table where the name is a path."""
-    if os.sep in name:
-        from nas_skeleton.published.files import find_published
-        from nas_skeleton.published.noise import observations_of
-        from nas_skeleton.published.table import PublishedTable
-
-        return observations_of(PublishedTable(find_published(name)), unconnected=unconnected)
+    """Of a run, of folds, or of a published table."""
     from nas_skeleton.analysis.observations import observe
+    from nas_skeleton.published.find import find_run_or_table
+    from nas_skeleton.published.noise import observations_of
+    from nas_skeleton.published.table import PublishedTable
+    from nas_skeleton.results.run import Run
 
-    return observe(name, unconnected=unconnected)
+    found = None if "*" in name else find_run_or_table(name)
+    if found is None or isinstance(found, Run):
+        return observe(name, unconnected=unconnected)
+    return observations_of(PublishedTable(found), unconnected=unconnected)
 
 
 def _what_is_there(one: Observations) -> str:

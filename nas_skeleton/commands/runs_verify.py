@@ -118,24 +118,17 @@ def _finished(name: str) -> Finished:
     Raises:
         InputError: neither is there.
     """
-    from nas_skeleton.errors import InputError
-    from nas_skeleton.published.files import find_published
+    from nas_skeleton.published.find import find_run_or_table
+    from nas_skeleton.published.finished import finished_of_table
     from nas_skeleton.results.finished import finished_of_run
-    from nas_skeleton.results.run import open_run, run_names, runs_folder
+    from nas_skeleton.results.run import Run
     from nas_skeleton.spaces import load_any_space
 
-    if not _SEPARATOR.search(name) and (runs_folder() / name / "run.json").is_file():
-        run = open_run(name)
-        arguments = run.arguments
-        return finished_of_run(run, load_any_space(arguments.space, arguments.modality))
-    try:
-        folder = find_published(name)
-    except InputError as error:
-        known = ", ".join(run_names()) or "none yet"
-        raise InputError(f"no run {name!r}: there are {known}; and {error}") from None
-    from nas_skeleton.published.finished import finished_of_table
-
-    return finished_of_table(folder)
+    found = find_run_or_table(name)
+    if not isinstance(found, Run):
+        return finished_of_table(found)
+    arguments = found.arguments
+    return finished_of_run(found, load_any_space(arguments.space, arguments.modality))
 
 
 def _as_json(finished: Finished, outcome: Verification) -> dict[str, Any]:

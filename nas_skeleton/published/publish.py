@@ -24,7 +24,7 @@ from nas_skeleton.published.facts import facts_of
 from nas_skeleton.published.files import Manifest
 from nas_skeleton.published.publisher import UNSTATED, Publisher
 from nas_skeleton.published.summary import write_clips, write_summary
-from nas_skeleton.results import collect, schema, store
+from nas_skeleton.results import arrow, collect, schema, store
 from nas_skeleton.results.copies import with_copies
 from nas_skeleton.results.run import Arguments, Run
 from nas_skeleton.spaces import Space, load_space
@@ -171,7 +171,7 @@ def _write(
     curves, predictions = _details(runs, rows, advance)
     table = with_copies(rows[list(schema.COLUMNS)], space, data)
     table = table.assign(host=_numbered(table["host"]))
-    in_arrow = pa.Table.from_pandas(table, collect.TABLE, preserve_index=False)
+    in_arrow = pa.Table.from_pandas(table, arrow.TABLE, preserve_index=False)
     _write_parquet(in_arrow, folder / files.TABLE)
     _write_parquet(curves, folder / files.CURVES)
     _write_parquet(predictions, folder / files.PREDICTIONS, rows_together=files.PART)

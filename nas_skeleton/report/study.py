@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from nas_skeleton.errors import InputError
 from nas_skeleton.published import files
 from nas_skeleton.published.check import check_table, space_of
+from nas_skeleton.published.find import find_run_or_table
 from nas_skeleton.published.opening import matrix
 from nas_skeleton.results import collect, schema, store
 from nas_skeleton.results.copies import with_copies_of_run
 from nas_skeleton.results.leaderboard import FURTHER
-from nas_skeleton.results.run import Clips, Run, open_run, run_names, runs_folder
+from nas_skeleton.results.run import Clips, Run
 from nas_skeleton.results.schema import HELD_OUT
 from nas_skeleton.spaces import SearchSpace, load_any_space
 from nas_skeleton.training.result import SPLITS
@@ -85,14 +86,8 @@ def find_study(name: str) -> Study:
     Raises:
         InputError: neither is there, or it is damaged, or no training in it is finished.
     """
-    if Path(name).name == name and (runs_folder() / name / "run.json").is_file():
-        return study_of_run(open_run(name))
-    try:
-        folder = files.find_published(name)
-    except InputError as error:
-        known = ", ".join(run_names()) or "none yet"
-        raise InputError(f"no run {name!r}: there are {known}; and {error}") from None
-    return study_of_table(folder)
+    found = find_run_or_table(name)
+    return study_of_run(found) if isinstance(found, Run) else study_of_table(found)
 
 
 def study_of_run(run: Run) -> Study:

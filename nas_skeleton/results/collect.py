@@ -33,7 +33,6 @@ from nas_skeleton.spaces import SearchSpace
 
 BATCH = 4096  # trainings whose curves and predictions are in memory together
 _IDENTITY = ("key", "arch_index", "seed")
-TABLE = arrow.TABLE
 _ACCURACIES = [name for name in schema.ACCURACIES if name.startswith("final_")]
 
 
@@ -97,7 +96,7 @@ def collect(
     ):
         columns = further(table[list(schema.COLUMNS)])
         added = [(name, pa.float64()) for name in columns.columns[len(schema.COLUMNS) :]]
-        kinds = pa.schema([*TABLE, *(pa.field(*column) for column in added)])
+        kinds = pa.schema([*arrow.TABLE, *(pa.field(*column) for column in added)])
         pq.write_table(pa.Table.from_pandas(columns, kinds, preserve_index=False), table_path)
         columns.to_csv(csv_path, index=False)
         epochs = 0

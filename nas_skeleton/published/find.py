@@ -1,0 +1,27 @@
+"""What a name means to a command that takes a run or a published table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nas_skeleton.errors import InputError
+from nas_skeleton.published.files import find_published
+from nas_skeleton.results.run import Run, open_run, run_names, runs_folder
+
+
+def find_run_or_table(name: str) -> Run | Path:
+    """The run of that name in the working folder, else the folder of the published table.
+
+    Args:
+        name: of a run or a table, or the path of a table's folder.
+
+    Raises:
+        InputError: neither is there, or the run is damaged; the message lists what there is.
+    """
+    if Path(name).name == name and (runs_folder() / name / "run.json").is_file():
+        return open_run(name)
+    try:
+        return find_published(name)
+    except InputError as error:
+        known = ", ".join(run_names()) or "none yet"
+        raise InputError(f"no run {name!r}: there are {known}; and {error}") from None
