@@ -126,7 +126,8 @@ def cell_gallery(table: pd.DataFrame, *, unit: str = "%", note: str = "") -> Fig
         for row, axes in zip(part.to_dict("records"), panels, strict=False):
             cell = row["cell"] if isinstance(row["cell"], Cell) else parse_arch(row["cell"])
             noise = "" if pd.isna(row.get("noise")) else f" ± {row['noise']:.1f}"
-            title = f"{row['label']}\n{row['value']:.1f}{noise} {unit}"
+            value = "n/a" if pd.isna(row["value"]) else f"{row['value']:.1f}{noise} {unit}"
+            title = f"{row['label']}\n{value}"
             draw_cell(axes, cell, title, size=0.68)
         for axes in list(place.axes)[len(part) :]:
             axes.axis("off")

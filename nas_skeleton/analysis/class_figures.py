@@ -105,7 +105,7 @@ def confused_pairs(
     drawn = shares[rows, columns]
     axes.barh(range(len(rows)), drawn, height=0.62, color=GROUPS[1].colour)
     for at, (row, column) in enumerate(zip(rows, columns, strict=True)):
-        text = f" {counts[row, column]} of {clips[row, 0]}"
+        text = f" {counts[row, column]:,} of {clips[row, 0]:,}"
         axes.text(drawn[at], at, text, va="center", fontsize=NOTE)
     pairs = [
         f"{classes[row]} → {classes[column]}" for row, column in zip(rows, columns, strict=True)

@@ -53,7 +53,7 @@ def learning_curves(
         band = np.quantile(values, [quantiles[0], 0.5, quantiles[1]], axis=0)
         _line(axes, epochs, band, look, f"{group} ({len(values):,})")
     share = 100 * (quantiles[1] - quantiles[0])
-    name(axes, x=f"epoch (bands: middle {share:.0f} % of trainings)", y=ylabel, title=title)
+    name(axes, x=f"epoch (lines: medians, bands: middle {share:.0f} %)", y=ylabel, title=title)
     _epochs(axes, epochs)
     _legend(axes)
     return figure

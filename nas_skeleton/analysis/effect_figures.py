@@ -151,6 +151,10 @@ def dots(
     """
     checked(table, ["label", *_INTERVAL])
     grouped = "group" in table
+    if grouped and written:
+        raise InputError("cannot draw: numbers stand at the right of single dots, not of groups")
+    if log and (table["value"] < 0).any():
+        raise InputError("cannot draw: a value below 0 has no place on a logarithmic axis")
     labels = list(dict.fromkeys(table["label"]))
     groups = list(dict.fromkeys(table["group"])) if grouped else [None]
     if len(groups) > len(GROUPS):
@@ -179,7 +183,8 @@ def dots(
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
-    name(axes, x=xlabel, title=title)
+    name(axes, x=xlabel)
+    axes.set_title(title, fontsize=LABEL, loc="left", pad=17 if grouped else None)
     if log:
         plain_log(axes)
     if grouped:

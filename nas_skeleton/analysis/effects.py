@@ -1,26 +1,28 @@
-"""What a trait of a cell is worth: mean accuracies, their differences, and how much they explain.
+"""What a trait of a cell is worth: mean accuracies and their differences.
 
 Classes are the units throughout (`classes`): intervals come from drawing classes and seeds anew, so
 copies of a training never count as further evidence. Effects are of cells as they were drawn up in
 the space; a trait that comes with others (a 3x3 convolution with more weights) is not told from
-them by a mean. Which patterns the best have is the business of `enrichment`.
+them by a mean; `stratified_effect` compares like with like. How much traits explain together is
+the business of `variance`, which patterns the best have that of `enrichment`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.types import is_bool_dtype
 
+from nas_skeleton.analysis.classes import check_accuracy
 from nas_skeleton.errors import InputError
 
 Floats = NDArray[np.float64]
 
 RESAMPLES = 1000
-FOLDS = 10
 _BATCH = 100  # of resamples in memory
 
 
@@ -38,7 +40,7 @@ def marginal_means(
 
     Args:
         table: one row per cell, with the factors and `functional_key`, as column or index.
-        accuracy: a row per `functional_key`, a column per seed, in [0, 1], no NaN.
+        accuracy: a row per `functional_key`, a column per seed, no NaN; in any unit.
         factors: columns of names, truths or small numbers, such as `topology.EDGE_COLUMNS` or
             `topology.PREDICATES`.
         seed: of the draws.
@@ -51,13 +53,16 @@ def marginal_means(
         single class has no interval, and with a handful of classes it is too narrow.
 
     Raises:
-        InputError: no such column, or no class has an accuracy.
+        InputError: no such column, an accuracy is missing, or no class has one.
     """
-    keys = _keys(table, factors)
+    check_accuracy(accuracy)
+    if isinstance(factors, str) or not len(factors):
+        raise InputError(f"factors {factors!r}: give a list of columns")
+    keys = keys_of(table, factors)
     rows = table[keys.isin(accuracy.index).to_numpy()]
     if rows.empty:
         raise InputError("no row of the table is of a class with an accuracy")
-    codes, classes = pd.factorize(_keys(rows, factors))
+    codes, classes = pd.factorize(keys_of(rows, factors))
     values = accuracy.loc[classes].to_numpy(np.float64)
     names, columns = [], []
     for factor in factors:
@@ -82,157 +87,81 @@ def marginal_means(
     return frame
 
 
-def variance_explained(
-    classes: pd.DataFrame,
-    accuracy: pd.DataFrame,
-    groups: Mapping[str, Sequence[str]],
-    order: int = 1,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """How much of the accuracy of classes it was not fitted to each group of columns explains.
-
-    Least squares on the columns, names as one column per level, in ten folds of classes; R2 is one
-    minus the squared errors on held-out classes over those of the mean of the classes fitted to.
-    It can be negative.
-
-    Args:
-        classes: one row per `functional_key`, its index.
-        accuracy: a row per `functional_key`, a column per seed; means over seeds are explained.
-        groups: name -> columns of `classes`.
-        order: 2 adds products of all pairs of columns within what is fitted.
-        seed: of the division into folds.
-
-    Returns:
-        By group, and "all" with all of them: `columns` fitted, `alone`, R2 of the group, and
-        `unique`, R2 of all groups less that of all others. `frame.attrs["ceiling"]` is the
-        reliability of the means over seeds, the R2 of knowing all; None with one seed.
-
-    Raises:
-        InputError: no such column, or fewer classes than folds have both.
-    """
-    from nas_skeleton.results.intraclass import reliability_of
-
-    for group, columns in groups.items():
-        if missing := [name for name in columns if name not in classes]:
-            raise InputError(f"group {group!r}: no column {missing[0]!r}")
-    both = classes.index.intersection(accuracy.index)
-    if len(both) < 2 * FOLDS:
-        raise InputError(f"{len(both)} classes have traits and accuracies: need {2 * FOLDS}")
-    values = accuracy.loc[both].to_numpy(np.float64)
-    folds = np.random.default_rng(seed).permutation(len(both)) % FOLDS
-
-    def of(chosen: Sequence[str]) -> tuple[float, int]:
-        columns = list(dict.fromkeys(name for group in chosen for name in groups[group]))
-        fitted = design(classes.loc[both, columns], order)
-        return held_out_r2(fitted, values.mean(axis=1), folds), fitted.shape[1]
-
-    whole, size = of(list(groups))
-    rows = []
-    for group in groups:
-        alone, number = of([group])
-        others = [name for name in groups if name != group]
-        rows.append((group, number, alone, whole - of(others)[0] if others else whole))
-    rows.append(("all", size, whole, whole))
-    frame = pd.DataFrame(rows, columns=["group", "columns", "alone", "unique"])
-    reliability = reliability_of(values)
-    frame.attrs["ceiling"] = reliability.mean if reliability else None
-    return frame
-
-
-def design(columns: pd.DataFrame, order: int = 1) -> Floats:
-    """Columns as numbers with mean 0 and spread 1, names as one column per level; with products.
-
-    Constant columns are left out.
-    """
-    names = columns.select_dtypes(include=["category", "object", "str"]).columns
-    numbers = pd.get_dummies(columns, columns=list(names)).to_numpy(np.float64)
-    numbers = _scaled(numbers)
-    if order < 2:
-        return numbers
-    first, second = np.triu_indices(numbers.shape[1], 1)
-    return _scaled(np.hstack([numbers, numbers[:, first] * numbers[:, second]]))
-
-
-def held_out_r2(fitted: Floats, values: Floats, folds: NDArray[np.int64]) -> float:
-    """R2 of least squares over rows it was not fitted to.
-
-    Args:
-        fitted: `(rows, columns)`; columns may depend on each other.
-        values: `(rows,)`.
-        folds: `(rows,)`, which rows are held out together.
-    """
-    errors = baseline = 0.0
-    for fold in np.unique(folds):
-        out = folds == fold
-        mean = values[~out].mean()
-        middle = fitted[~out].mean(axis=0)
-        weights = np.linalg.lstsq(fitted[~out] - middle, values[~out] - mean)[0]
-        errors += float(((values[out] - mean - (fitted[out] - middle) @ weights) ** 2).sum())
-        baseline += float(((values[out] - mean) ** 2).sum())
-    return 1 - errors / baseline
-
-
 @dataclass(frozen=True)
-class Anova:
-    """A linear model of accuracies, tested term by term.
+class StratifiedEffect:
+    """What a trait is worth among classes that are equal in other traits.
 
     Attributes:
-        terms: by term `df`, the share of the sum of squares that it adds to all others (type II)
-            `share`, `F` and `p` of Wald's test with errors clustered by class.
-        r2: share of the variance that the model fits, not held out.
-        rows, classes: how many were fitted.
+        effect: in the unit of the accuracy, its 95 % interval `low` to `high`.
+        strata: groups of equal classes that have some with the trait and some without.
+        classes: in them; all others say nothing and are left out.
     """
 
-    terms: pd.DataFrame
-    r2: float
-    rows: int
+    effect: float
+    low: float
+    high: float
+    strata: int
     classes: int
 
 
-def anova(table: pd.DataFrame, accuracy: pd.DataFrame, formula: str) -> Anova:
-    """Test factors and their interactions, such as `"C(edge_03) * C(edge_13) + shortcut"`.
+def stratified_effect(
+    classes: pd.DataFrame, accuracy: pd.DataFrame, trait: str, equal: Sequence[str], seed: int = 0
+) -> StratifiedEffect:
+    """Mean of classes with a trait less that of classes without, both alike in other traits.
+
+    Differences within strata are averaged with weights n1 n0 / (n1 + n0) of n1 classes with and n0
+    without (Cochran, Biometrics 10, 1954), the most precise if they are equal. The interval is the
+    percentile bootstrap over classes and seeds, as in `marginal_means`; a stratum that lacks one
+    side in a resample counts for nothing there.
 
     Args:
-        table: one row per cell, with the columns of the formula and `functional_key`, as column or
-            index. Rows of one class have one accuracy: errors are clustered by class, so they do
-            not count as several.
-        accuracy: a row per `functional_key`, a column per seed; means over seeds are explained.
-        formula: the right side, in the language of statsmodels.
+        classes: one row per `functional_key`, its index.
+        accuracy: a row per `functional_key`, a column per seed, no NaN; in any unit.
+        trait: a column of truths.
+        equal: the columns that make the strata.
+        seed: of the draws.
 
     Raises:
-        InputError: statsmodels is missing, or it cannot make sense of the formula.
+        InputError: no such column, the trait holds no truths, an accuracy is missing, or no stratum
+            has classes with and without.
     """
-    try:
-        from statsmodels.formula.api import ols
-        from statsmodels.stats.anova import anova_lm
-    except ImportError as error:
-        raise InputError(
-            "anova needs statsmodels: python -m pip install 'nas-skeleton[notebooks]'"
-        ) from error
-    keys = _keys(table, ())
-    chosen = keys.isin(accuracy.index).to_numpy()
-    rows = table[chosen].reset_index(drop=True)
-    codes, classes = pd.factorize(keys[chosen])
-    rows["accuracy_"] = accuracy.mean(axis=1).loc[classes].to_numpy()[codes]
-    try:
-        model = ols(f"accuracy_ ~ {formula}", rows)
-    except Exception as error:  # of its parser, of several kinds
-        raise InputError(f"formula {formula!r}: {' '.join(str(error).split())[:200]}") from error
-    fitted = model.fit()
-    sums = anova_lm(fitted, typ=2)
-    robust = model.fit(cov_type="cluster", cov_kwds={"groups": codes}, use_t=True)
-    wald = robust.wald_test_terms(skip_single=False, scalar=True).table
-    terms = pd.DataFrame({"df": sums["df"].astype(int), "share": sums["sum_sq"]})
-    terms["share"] /= float(((rows["accuracy_"] - rows["accuracy_"].mean()) ** 2).sum())
-    terms["F"], terms["p"] = wald["statistic"], wald["pvalue"]
-    terms.index.name = "term"
-    return Anova(terms, float(fitted.rsquared), len(rows), len(classes))
+    check_accuracy(accuracy)
+    if isinstance(equal, str) or not len(equal):
+        raise InputError(f"equal {equal!r}: give a list of columns")
+    keys_of(classes, (trait, *equal))
+    if not is_bool_dtype(classes[trait]):
+        raise InputError(f"column {trait!r} holds no truths: compare it with something, as in > 1")
+    both = classes.index.intersection(accuracy.index)
+    has = classes.loc[both, trait].to_numpy(bool)
+    strata = classes.loc[both].groupby(list(equal), observed=True).ngroup().to_numpy()
+    count = int(strata.max(initial=-1)) + 1
+    sizes = np.array([np.bincount(strata[has == side], minlength=count) for side in (True, False)])
+    useful = np.asarray((sizes > 0).all(axis=0))
+    if not useful.any():
+        raise InputError(f"no classes with and without {trait} are equal in {', '.join(equal)}")
+    kept = useful[strata]
+    values = accuracy.loc[both[kept]].to_numpy(np.float64)
+    renumbered = np.cumsum(useful)[strata[kept]] - 1
+    number = int(useful.sum())
+    member = np.zeros((len(values), 2 * number))
+    member[np.arange(len(values)), renumbered + number * ~has[kept]] = 1
+    once = np.ones((1, len(values)))
+    effect = _within(once, values.mean(axis=1, keepdims=True).T, member)[0]
+    generator = np.random.default_rng(seed)
+    drawn = [
+        _within(often, of_seeds @ values.T, member)
+        for often, of_seeds in _resamples(len(values), values.shape[1], generator)
+    ]
+    low, high = _interval(np.concatenate(drawn)[:, None])
+    return StratifiedEffect(float(effect), float(low[0]), float(high[0]), number, len(values))
 
 
-def _keys(table: pd.DataFrame, factors: Sequence[str]) -> pd.Series:
+def keys_of(table: pd.DataFrame, factors: Sequence[str]) -> pd.Series:
     """The class of each row."""
     if missing := [name for name in factors if name not in table]:
-        raise InputError(f"the table has no column {missing[0]!r}")
+        raise InputError(
+            f"no column {missing[0]!r}; there are {', '.join(map(str, table.columns))}"
+        )
     if "functional_key" in table:
         return table["functional_key"]
     if table.index.name != "functional_key":
@@ -261,14 +190,39 @@ def _means(drawn: Floats, values: Floats, counts: Floats, total: Floats) -> tupl
 def _drawn(
     values: Floats, counts: Floats, total: Floats, generator: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    classes, seeds = values.shape
-    found = []
+    found = [
+        _means(drawn, weights @ values.T, counts, total)
+        for drawn, weights in _resamples(len(values), values.shape[1], generator)
+    ]
+    means, effects = zip(*found, strict=True)
+    return np.concatenate(means), np.concatenate(effects)
+
+
+def _resamples(
+    classes: int, seeds: int, generator: np.random.Generator
+) -> Iterator[tuple[Floats, Floats]]:
+    """How often each class is drawn, and the weight of each seed: `(batch, classes or seeds)`."""
     for _ in range(RESAMPLES // _BATCH):
         drawn = generator.multinomial(classes, np.full(classes, 1 / classes), size=_BATCH)
         weights = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=_BATCH) / seeds
-        found.append(_means(drawn.astype(np.float64), weights @ values.T, counts, total))
-    means, effects = zip(*found, strict=True)
-    return np.concatenate(means), np.concatenate(effects)
+        yield drawn.astype(np.float64), weights
+
+
+def _within(drawn: Floats, values: Floats, member: Floats) -> Floats:
+    """Weighted mean of differences within strata, `(resamples,)`.
+
+    Args:
+        drawn: `(resamples, classes)`, how often each class was.
+        values: `(resamples, classes)` accuracies.
+        member: `(classes, 2 strata)`, 1 where a class is; those with the trait come first.
+    """
+    sizes = np.split(drawn @ member, 2, axis=1)
+    sums = np.split((drawn * values) @ member, 2, axis=1)
+    weights = sizes[0] * sizes[1] / np.maximum(sizes[0] + sizes[1], 1)
+    means = [part / np.maximum(size, 1) for part, size in zip(sums, sizes, strict=True)]
+    with np.errstate(invalid="ignore"):
+        found: Floats = (weights * (means[0] - means[1])).sum(axis=1) / weights.sum(axis=1)
+    return found
 
 
 def _interval(drawn: Floats) -> tuple[Floats, Floats]:
@@ -278,10 +232,3 @@ def _interval(drawn: Floats) -> tuple[Floats, Floats]:
         if len(known := column[np.isfinite(column)]):
             bounds[:, at] = np.quantile(known, (0.025, 0.975))
     return bounds[0], bounds[1]
-
-
-def _scaled(numbers: Floats) -> Floats:
-    spread = numbers.std(axis=0)
-    varies = spread > 1e-9
-    scaled: Floats = (numbers[:, varies] - numbers[:, varies].mean(axis=0)) / spread[varies]
-    return scaled

@@ -7,10 +7,11 @@ pattern and the accuracy go together, not that the pattern makes the accuracy.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_bool_dtype
 
 from nas_skeleton.analysis.top import holm
 from nas_skeleton.errors import InputError
@@ -31,8 +32,12 @@ def extreme(valid: pd.Series, k: int, end: End) -> pd.Index:
     Raises:
         InputError: k is out of range, or an accuracy is missing.
     """
-    if not 0 < k < len(valid):
-        raise InputError(f"k = {k} of {len(valid)} classes: need 1 to {len(valid) - 1}")
+    if end not in get_args(End):
+        raise InputError(f"end {end!r}: best or worst")
+    if not isinstance(valid, pd.Series) or len(valid) < 2:
+        raise InputError("validation accuracies: need a column of at least two classes")
+    if not isinstance(k, int) or not 0 < k < len(valid):
+        raise InputError(f"k = {k!r} of {len(valid)} classes: need 1 to {len(valid) - 1}")
     if valid.isna().any():
         raise InputError(f"{int(valid.isna().sum())} classes have no validation accuracy")
     badness = valid.round(12) * (-1 if end == "best" else 1)  # means of the same fractions
@@ -63,6 +68,12 @@ def enrichment(patterns: pd.DataFrame, valid: pd.Series, k: int, end: End) -> pd
     Raises:
         InputError: as in `extreme`, or no pattern is left.
     """
+    if not all(is_bool_dtype(kind) for kind in patterns.dtypes):
+        wrong = next(name for name in patterns if not is_bool_dtype(patterns[name]))
+        raise InputError(f"pattern {wrong!r} holds no truths: give a pattern_table")
+    if not isinstance(valid, pd.Series):
+        raise InputError("validation accuracies: need a column of at least two classes")
+
     from scipy.stats import false_discovery_control, fisher_exact
     from scipy.stats.contingency import odds_ratio
 

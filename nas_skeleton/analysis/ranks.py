@@ -1,7 +1,8 @@
 """Do two tables order the classes alike, and how early does a training show its end?
 
-Kendall's tau-b, always beside what a repetition with another seed reaches: no table can agree with
-another one better than it does with itself. The measure and its bootstrap are those of `agreement`.
+Kendall's tau-b, always beside what a repetition with another seed reaches: trainings of two tables
+can hardly agree better than two trainings of one. The measure and its bootstrap are those of
+`agreement`.
 """
 
 from __future__ import annotations
@@ -41,9 +42,11 @@ def between_tables(tables: Mapping[str, pd.DataFrame], best: str | None = None) 
 
     Returns:
         `first`, `second`, `classes`; `tau` of the means over seeds with its 95 % interval `low` to
-        `high`; `first_ceiling` and `second_ceiling`, the mean tau of two of a table's own seeds,
-        NaN with one; `corrected`, tau without the noise of seeds (`reliability.without_noise`), NaN
-        where a table has one seed or no signal. Pairs with fewer than three classes are left out.
+        `high`; `one_seed`, the mean tau of one seed of the first and one of the second, to be held
+        against `first_ceiling` and `second_ceiling`, the mean tau of two of a table's own seeds,
+        NaN with one; `corrected`, tau without the noise of seeds, at most 1
+        (`reliability.without_noise`), NaN where a table has one seed or no signal. Pairs with fewer
+        than three classes are left out.
 
     Raises:
         InputError: no table is called `best`.
@@ -76,6 +79,7 @@ def between_tables(tables: Mapping[str, pd.DataFrame], best: str | None = None) 
                 "tau": found.tau,
                 "low": found.low,
                 "high": found.high,
+                "one_seed": float(np.mean([kendall(a, b) for a in mine.T for b in others.T])),
                 "first_ceiling": _ceiling(mine),
                 "second_ceiling": _ceiling(others),
                 "corrected": np.nan if corrected is None else corrected,

@@ -147,7 +147,7 @@ def check_format(path: Path) -> None:
         raise InputError(f"{path}: unknown picture type; use one of {', '.join(FORMATS)}")
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path | str) -> None:
     """Write a figure; the same figure gives the same file.
 
     Raises:
@@ -155,6 +155,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     """
     from matplotlib import rc_context
 
+    path = Path(path)
     check_format(path)
     # No dates and no random names; TrueType, as publishers ask, instead of Type 3.
     undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}

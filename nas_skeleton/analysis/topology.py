@@ -50,6 +50,8 @@ class FunctionTraits:
         paths: how many.
         ignores_input: there is none.
         skip_path: one of skips only: the output is a sum with the input itself as a term.
+        skip_paths: how many there are: how often the input itself is a term.
+        repeated_skip: two or more.
         conv_path: one with a convolution.
         pool_path: one with an average pool.
         shortcut: a path of skips only and one with a convolution, the thesis' "shortcut
@@ -81,6 +83,8 @@ class FunctionTraits:
     paths: int
     ignores_input: bool
     skip_path: bool
+    skip_paths: int
+    repeated_skip: bool
     conv_path: bool
     pool_path: bool
     shortcut: bool
@@ -137,8 +141,8 @@ DRAWN_COLUMNS = (
     *(*EDGE_COLUMNS, *RELEVANT_COLUMNS),
 )
 PREDICATES = (
-    *("ignores_input", "skip_path", "conv_path", "pool_path", "shortcut", "skip_only", "pool_only"),
-    *("residual_block", "both_kernels", "more_3x3", "parallel_on_input"),
+    *("ignores_input", "skip_path", "repeated_skip", "conv_path", "pool_path", "shortcut"),
+    *("skip_only", "pool_only", "residual_block", "both_kernels", "more_3x3", "parallel_on_input"),
 )
 
 
@@ -243,6 +247,8 @@ def _function(
         paths=len(words),
         ignores_input=not words,
         skip_path=skip_path,
+        skip_paths=words.count(""),
+        repeated_skip=words.count("") > 1,
         conv_path=bool(convs),
         pool_path=pool_path,
         shortcut=skip_path and bool(convs),

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nas_skeleton.analysis import effects
-from nas_skeleton.analysis.classes import class_accuracies, first_of_classes
-from nas_skeleton.analysis.effects import anova, design, marginal_means, variance_explained
+from nas_skeleton.analysis import effects, variance
+from nas_skeleton.analysis.classes import class_accuracies, first_of_classes, trained_classes
+from nas_skeleton.analysis.effects import marginal_means, stratified_effect
+from nas_skeleton.analysis.variance import anova, design, variance_explained
 from nas_skeleton.errors import InputError
 from nas_skeleton.spaces import CellSpace
 
@@ -158,9 +159,9 @@ def test_r2_is_that_of_least_squares_on_classes_held_out():
     classes = by_class(table)
     found = variance_explained(classes, accuracy, {"good": ["good"]}, seed=3)
     values = accuracy.mean(axis=1).loc[classes.index].to_numpy()
-    folds = np.random.default_rng(3).permutation(60) % effects.FOLDS
+    folds = np.random.default_rng(3).permutation(60) % variance.FOLDS
     x, errors, baseline = classes["good"].to_numpy(float), 0.0, 0.0
-    for fold in range(effects.FOLDS):
+    for fold in range(variance.FOLDS):
         out = folds == fold
         slope, intercept = np.polyfit(x[~out], values[~out], 1)
         errors += ((values[out] - intercept - slope * x[out]) ** 2).sum()
@@ -248,6 +249,21 @@ def test_rows_of_one_class_are_one_piece_of_evidence():
     assert "good:size" in few.terms.index
 
 
+def test_tests_do_not_depend_on_which_level_comes_first():
+    pytest.importorskip("statsmodels")
+    table, accuracy = study(classes=200)
+    classes = by_class(table).assign(kind=lambda rows: rows["kind"].astype(str))
+    turned = classes.assign(kind=classes["kind"].map({"a": "b", "b": "a"}))
+    one, other = (anova(rows, accuracy, "kind * size + good").terms for rows in (classes, turned))
+    for term in ("kind:size", "good"):
+        assert one.loc[term, ["share", "F"]].tolist() == pytest.approx(
+            other.loc[term, ["share", "F"]].tolist()
+        )
+    # That of a main effect would: 'size' is its slope where `kind` is the first level.
+    assert one.loc[["kind", "size"], ["F", "p"]].isna().all(axis=None)
+    assert one.loc["size", "share"] == pytest.approx(other.loc["size", "share"])
+
+
 def test_a_wrong_formula_is_said_in_one_line():
     pytest.importorskip("statsmodels")
     with pytest.raises(InputError, match="formula 'nothing': ") as raised:
@@ -260,3 +276,116 @@ def test_without_statsmodels_the_way_out_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "statsmodels.formula.api", None)
     with pytest.raises(InputError, match="needs statsmodels: python -m pip install"):
         anova(table, accuracy, "good")
+
+
+# --- effects within strata
+
+
+def test_an_effect_within_strata_is_the_weighted_mean_of_their_differences():
+    table, accuracy = study(classes=80)
+    classes = table.drop_duplicates("functional_key").set_index("functional_key")
+    found = stratified_effect(classes, accuracy, "good", ["size", "kind"])
+    means, total, weight = accuracy.mean(axis=1), 0.0, 0.0
+    for _, own in classes.groupby(["size", "kind"], observed=True):
+        has, lacks = own.index[own["good"]], own.index[~own["good"]]
+        if len(has) and len(lacks):
+            part = len(has) * len(lacks) / (len(has) + len(lacks))
+            total += part * (means[has].mean() - means[lacks].mean())
+            weight += part
+    assert found.effect == pytest.approx(total / weight)
+    assert found.low < 0.2 < found.high
+    assert (found.strata, found.classes) == (8, 80)
+
+
+def test_what_comes_with_a_trait_is_not_its_effect():
+    table, accuracy = study(classes=400, noise=0.02)
+    classes = table.drop_duplicates("functional_key").set_index("functional_key")
+    generator = np.random.default_rng(3)  # `fellow` has no effect, but comes with `good`
+    classes["fellow"] = classes["good"] ^ (generator.random(len(classes)) < 0.2)
+    alone = marginal_means(classes, accuracy, ["fellow"]).set_index("level").loc[True]
+    assert alone["effect_low"] > 0.05
+    within = stratified_effect(classes, accuracy, "fellow", ["good"])
+    assert within.low < 0 < within.high
+    assert within.high < 0.02
+
+
+def test_strata_without_both_sides_are_left_out_and_none_left_is_said():
+    table, accuracy = study(classes=60)
+    classes = table.drop_duplicates("functional_key").set_index("functional_key")
+    classes["good"] = classes["size"] > 0  # of size 0 none has it, of the others all
+    with pytest.raises(InputError, match="no classes with and without good are equal in size"):
+        stratified_effect(classes, accuracy, "good", ["size"])
+    with pytest.raises(InputError, match="no column 'colour'"):
+        stratified_effect(classes, accuracy, "good", ["colour"])
+
+
+# --- trained classes
+
+
+def test_trained_classes_are_those_with_all_seeds_that_see_their_input():
+    space = CellSpace()
+    blind, copied = space.functional_classes()["y=0"][0], 6111
+    rows = [
+        (arch, seed, status, 0.01 * arch / 100, 0.5)
+        for arch, seeds, status in (
+            (7, (777, 888), "done"),
+            (9, (777,), "done"),
+            (copied, (777, 888), "copied"),
+            (blind, (777, 888), "done"),
+        )
+        for seed in seeds
+    ]
+    names = ["arch_index", "seed", "status", "final_valid_top1", "final_test_top1"]
+    trainings = pd.DataFrame(rows, columns=names)
+    trainings["functional_key"] = trainings["arch_index"].map(space.functional_key)
+    trainings["macs"] = 1000
+    found = trained_classes(trainings, [777, 888])
+    assert found.traits.index.tolist() == [space.functional_key(7)]
+    assert len(found) == 1
+    assert found.valid.to_numpy().ravel() == pytest.approx([0.07, 0.07])  # percent
+    assert found.test.columns.tolist() == [777, 888]
+    assert found.cells.index.tolist() == list(space.functional_classes()[space.functional_key(7)])
+    both = trained_classes(trainings, [777])
+    assert both.ranked.tolist() == [space.functional_key(9), space.functional_key(7)]
+    equal = trained_classes(trainings.assign(final_valid_top1=0.5), [777])
+    assert equal.ranked.tolist() == [space.functional_key(7), space.functional_key(9)]
+    cheap = trainings.assign(
+        final_valid_top1=0.5, macs=trainings["arch_index"].map({9: 1}).fillna(2)
+    )
+    found = trained_classes(cheap, [777])
+    assert found.ranked.tolist() == [space.functional_key(9), space.functional_key(7)]
+    assert found.traits.loc[found.ranked, "macs"].tolist() == [1, 2]
+    assert len(trained_classes(trainings, [777], archs=[9])) == 1
+    assert trained_classes(trainings, 777).valid.columns.tolist() == [777]
+    with pytest.raises(InputError, match=r"no class .* seeds \[999\]; there are 777, 888"):
+        trained_classes(trainings, [999])
+    for seeds in ([], [777, 777]):
+        with pytest.raises(InputError, match="give a list of different ones"):
+            trained_classes(trainings, seeds)
+    with pytest.raises(InputError, match="no column 'macs'"):
+        trained_classes(trainings.drop(columns="macs"), [777])
+    percent = trainings.assign(final_test_top1=50.0)
+    with pytest.raises(InputError, match="final_test_top1 is above 1"):
+        trained_classes(percent, [777])
+
+
+def test_what_is_no_table_of_accuracies_or_no_trait_is_said():
+    table, accuracy = study()
+    classes = by_class(table)
+    gap = accuracy.copy()
+    gap.iloc[0, 0] = np.nan
+    for wrong, said in ((accuracy[0], "a column per seed"), (gap, "1 classes lack an accuracy")):
+        for call in (
+            lambda values: marginal_means(table, values, ["good"]),
+            lambda values: stratified_effect(classes, values, "good", ["size"]),
+            lambda values: variance_explained(classes, values, {"good": ["good"]}),
+        ):
+            with pytest.raises(InputError, match=said):
+                call(wrong)
+    with pytest.raises(InputError, match="holds no truths"):
+        stratified_effect(classes, accuracy, "size", ["good"])
+    with pytest.raises(InputError, match=r"no column 'widht'; there are .*good"):
+        marginal_means(table, accuracy, ["widht"])
+    for factors in ([], "good"):
+        with pytest.raises(InputError, match="give a list of columns"):
+            marginal_means(table, accuracy, factors)

@@ -98,3 +98,17 @@ def test_patterns_of_all_or_none_are_left_out_and_wrong_arguments_are_said():
     valid.iloc[3] = np.nan
     with pytest.raises(InputError, match="1 classes have no validation accuracy"):
         enrichment(patterns, valid, 5, "best")
+
+
+def test_other_ends_numbers_as_patterns_and_several_accuracies_are_refused():
+    patterns, valid = study()
+    for end in ("top", "Best"):
+        with pytest.raises(InputError, match=f"end '{end}': best or worst"):
+            enrichment(patterns, valid, 20, end)
+    with pytest.raises(InputError, match="pattern 'count' holds no truths"):
+        enrichment(patterns.assign(count=2), valid, 20, "best")
+    for wrong in (valid.to_frame(), valid.iloc[:0]):
+        with pytest.raises(InputError, match="a column of at least two classes"):
+            enrichment(patterns, wrong, 20, "best")
+    with pytest.raises(InputError, match=r"k = 0\.1 of 60"):
+        enrichment(patterns, valid, 0.1, "best")

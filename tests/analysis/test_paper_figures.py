@@ -267,3 +267,11 @@ def test_one_row_is_enough():
         two_rankings(np.ones(1), np.ones(1), xlabel="", ylabel="", same=True),
     ):
         figure.canvas.draw()
+
+
+def test_dots_that_cannot_be_drawn_are_refused():
+    table = pd.DataFrame({"label": ["a"], "value": [-1.0], "low": [-2.0], "high": [3.0]})
+    with pytest.raises(InputError, match="below 0 has no place on a logarithmic axis"):
+        dots(table, xlabel="x", log=True)
+    with pytest.raises(InputError, match="not of groups"):
+        dots(table.assign(group="g"), xlabel="x", written=True)

@@ -41,6 +41,10 @@ def test_tables_are_compared_on_the_classes_both_have():
     assert first["classes"] == 40
     assert first["tau"] == pytest.approx(kendall(*means))
     assert first["low"] <= first["tau"] <= first["high"]
+    every = [
+        kendall(a, b) for a in one.loc[shared].to_numpy().T for b in other.loc[shared].to_numpy().T
+    ]
+    assert first["one_seed"] == pytest.approx(np.mean(every))
     seeds = other.loc[shared].to_numpy()
     assert first["second_ceiling"] == pytest.approx(kendall(seeds[:, 0], seeds[:, 1]))
     assert first["corrected"] > first["tau"]  # noise only hides

@@ -40,7 +40,7 @@ def table():
 NOTHING = {
     **dict.fromkeys(PREDICATES, False),
     **dict.fromkeys(("paths", "convs", "convs_1x1", "convs_3x3", "convs_on_input"), 0),
-    **dict.fromkeys(("conv_depth", "depth", "width", "constants"), 0),
+    **dict.fromkeys(("conv_depth", "depth", "width", "constants", "skip_paths"), 0),
     "arrangement": "none",
 }
 ONE_3X3 = {"convs": 1, "convs_3x3": 1, "conv_path": True, "more_3x3": True, "convs_on_input": 1}
@@ -126,7 +126,9 @@ CELLS = [
 
 @pytest.mark.parametrize(("drawn", "spelling", "expected"), CELLS)
 def test_hand_made_cells_have_the_traits_one_sees_in_them(drawn, spelling, expected):
-    assert traits(drawn) == {**NOTHING, "spelling": spelling, **expected}
+    skips = spelling.split("|").count("skip")
+    told = {"spelling": spelling, "skip_paths": skips, "repeated_skip": skips > 1}
+    assert traits(drawn) == {**NOTHING, **told, **expected}
 
 
 def test_a_bias_beside_a_residual_block_makes_it_another_function():
