@@ -58,7 +58,7 @@ OF_REPLAYS = {"table", "strategy", "trials", "seed", "seeds", "parallel", "top"}
     "table",
     metavar="TABLE",
     help="Train nothing: search on the finished trainings of all architectures, by a simulated "
-    "clock. A run, a table.parquet of `runs collect`, or NATS-Bench's CSV.",
+    "clock. A run, a published table, a table.parquet of `runs collect`, or NATS-Bench's CSV.",
 )
 @click.option(
     "--parallel",

@@ -28,8 +28,8 @@ POINTS = 200  # of a course in seconds
     "source",
     required=True,
     metavar="TABLE",
-    help="What to search on: a run with all architectures, the folder of a published table, a "
-    "table.parquet of `runs collect`, or NATS-Bench's CSV (FILE.csv, FILE.csv:CIFAR100, "
+    help="What to search on: a run with all architectures, the name or folder of a published "
+    "table, a table.parquet of `runs collect`, or NATS-Bench's CSV (FILE.csv, FILE.csv:CIFAR100, "
     "FILE.csv:ImageNet16-120).",
 )
 @click.option(
@@ -92,10 +92,10 @@ def strategies(
     from nas_skeleton.commands.progress import Progress
     from nas_skeleton.cores import usable_cores
     from nas_skeleton.errors import StoppedEarly
-    from nas_skeleton.results.table import load_table
+    from nas_skeleton.published.find import find_search_table
     from nas_skeleton.scheduling.signals import Signals
 
-    table = load_table(source)
+    table = find_search_table(source)
     names = _names(strategies, several_epochs=len(table.epochs) > 1)
     if strategies is None and (left_out := [name for name in QUICK if name not in names]):
         click.echo(f"left out, for this table has no curves: {', '.join(left_out)}", err=True)

@@ -21,7 +21,7 @@ def replay_search(
     """Search on the table `source` and print what was found, improvement by improvement.
 
     Args:
-        source: see `results.table.load_table`.
+        source: see `published.find.find_search_table`.
         strategy: its name.
         trials: budget in whole trainings; None: as many as there are architectures.
         seeds: the first one is the strategy's. One alone: the trainings with that seed are seen,
@@ -35,9 +35,9 @@ def replay_search(
 
     from nas_skeleton.analysis.replay import Terms, replay
     from nas_skeleton.errors import InputError
-    from nas_skeleton.results.table import load_table
+    from nas_skeleton.published.find import find_search_table
 
-    table = load_table(source)
+    table = find_search_table(source)
     seed = seeds[0]
     if len(seeds) > 1 and set(seeds) != set(table.seeds):
         known = ",".join(map(str, table.seeds))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nas_skeleton.errors import InputError
-from nas_skeleton.published.files import find_published
+from nas_skeleton.published.files import find_published, published_names
 from nas_skeleton.results.run import Run, open_run, run_names, runs_folder
+
+if TYPE_CHECKING:
+    from nas_skeleton.results.table import SearchTable
 
 
 def find_run_or_table(name: str) -> Run | Path:
@@ -25,3 +29,18 @@ def find_run_or_table(name: str) -> Run | Path:
     except InputError as error:
         known = ", ".join(run_names()) or "none yet"
         raise InputError(f"no run {name!r}: there are {known}; and {error}") from None
+
+
+def find_search_table(source: str) -> SearchTable:
+    """The finished trainings to search on: a published table by its name, else `load_table`.
+
+    A run of that name in the working folder comes first.
+
+    Raises:
+        InputError: as `results.table.load_table`.
+    """
+    from nas_skeleton.results.table import load_table
+
+    if source in published_names() and source not in run_names():
+        source = str(find_published(source))
+    return load_table(source)

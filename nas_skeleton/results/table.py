@@ -118,7 +118,7 @@ def load_table(source: str) -> SearchTable:
         return _of_run(open_run(source))
     raise InputError(
         f"no table {source!r}: give a run ({', '.join(run_names()) or 'there are none here'}), a "
-        "table.parquet that `runs collect` wrote, or NATS-Bench's CSV"
+        "published table, a table.parquet that `runs collect` wrote, or NATS-Bench's CSV"
     )
 
 

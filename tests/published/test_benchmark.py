@@ -19,9 +19,11 @@ from nas_skeleton.errors import InputError
 from nas_skeleton.published import benchmark as benchmark_module
 from nas_skeleton.published import files
 from nas_skeleton.published.benchmark import Benchmark
+from nas_skeleton.published.find import find_search_table
 from nas_skeleton.published.publish import publish
 from nas_skeleton.published.rows import NotInTable, Unspecified
 from nas_skeleton.results import schema
+from nas_skeleton.results.table import load_table
 
 HERE = Path("published")
 MEASURES = [f"{s}_{m}" for s in ("train", "valid", "test") for m in schema.METRICS]
@@ -426,3 +428,12 @@ def test_files_are_those_that_are_documented(whole):
         *(files.MANIFEST, files.DATASHEET, files.CROISSANT),
         *files.DATA,
     }
+
+
+def test_a_table_is_searched_on_by_its_name(copied, monkeypatch):
+    monkeypatch.chdir(copied.parent.parent.parent)
+    found = find_search_table("utdmhad")
+    assert found.title == load_table(str(copied)).title
+    assert len(found) == 15_625
+    with pytest.raises(InputError, match="no table 'elsewhere'"):
+        find_search_table("elsewhere")
