@@ -40,10 +40,11 @@ def animations_of(study: Study, best: int | None, most: int) -> Animations:
     """
     if best is None:
         return Animations(missing="nothing is ranked, so there is no best cell")
+    name = study.asked["data set"]
     try:
-        dataset = load_dataset(study.asked["data set"], prepare_missing=False)
-    except InputError as error:
-        return Animations(missing=str(error))
+        dataset = load_dataset(name, prepare_missing=False)
+    except InputError:  # its text has folders of this machine: not for the page's readers
+        return Animations(missing=f"data set {name!r} was not prepared where this page was written")
     wanted = list(_wrong(study, best))
     chosen = wanted[:most]
     labels = dict(zip(dataset.ids, dataset.labels.tolist(), strict=True))

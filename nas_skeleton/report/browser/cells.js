@@ -89,5 +89,5 @@ function fillStrip(strip, table, i) {
 
 function legend() {
   const items = OPERATIONS.map((name, at) => make("span", {}, make("i", { class: name }), SHORT[at]));
-  return make("p", { class: "legend strip" }, ...items, make("span", {}, "pale: does nothing"));
+  return make("p", { class: "legend strip" }, ...items, make("span", {}, "pale: does nothing; dotted: adds a constant"));
 }

@@ -3,10 +3,12 @@
 const MARGIN = { left: 58, right: 14, top: 12, bottom: 42 };
 const NEAR = 14; // pixels between a pointer and the point that is meant
 
-// Numbers at round distances that cover a range.
+// Numbers at round distances that cover a range, about as many as wanted and at least three.
 function ticks(low, high, wanted) {
-  const rough = (high - low) / wanted || 1, power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].find(factor => factor * power >= rough) * power;
+  const rough = (high - low) / Math.max(3, wanted) || 1, power = 10 ** Math.floor(Math.log10(rough));
+  const fit = factor => Math.floor(high / (factor * power)) - Math.ceil(low / (factor * power)) >= 2;
+  const step = ([1, 2, 5, 10].find(factor => factor * power >= rough && fit(factor))
+    || [5, 2, 1].find(fit) || 0.5) * power;
   const found = [];
   for (let at = Math.ceil(low / step); at * step <= high + step * 1e-9; at++) found.push(at * step);
   return found;
