@@ -12,7 +12,13 @@ import nas_skeleton as ns
 from nas_skeleton.analysis.agreement import kendall
 from nas_skeleton.analysis.classes import trained_classes
 from nas_skeleton.analysis.ranks import load_cifar
-from nas_skeleton.analysis.swaps import single_shortcuts, swap_effects, swaps
+from nas_skeleton.analysis.swaps import (
+    added_operations,
+    second_shortcuts,
+    single_shortcuts,
+    swap_effects,
+    swaps,
+)
 from nas_skeleton.results.intraclass import reliability_of
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -69,10 +75,7 @@ def study():
 
 def test_what_the_readme_says_of_good_cells_is_in_the_table(study):
     pairs = swaps(study.cells, ["skip_paths", "conv_depth", "paths", "depth"])
-    adds = (pairs["before"] == "none") & (pairs["after"] == "skip_connect")
-    second = pairs[adds & (pairs["skip_paths_before"] == 1) & (pairs["skip_paths_after"] == 2)]
-    more = pairs[(pairs["before"] == "none") & (pairs["paths_after"] == pairs["paths_before"] + 1)]
-    more = more.assign(deeper=more["depth_after"] > more["depth_before"])
+    second, more = second_shortcuts(pairs), added_operations(pairs)
     for accuracy in (study.valid, study.test):
         by_depth = swap_effects(single_shortcuts(pairs), accuracy, ["conv_depth_before"])
         none, one, two, three = by_depth["effect"]
@@ -81,12 +84,12 @@ def test_what_the_readme_says_of_good_cells_is_in_the_table(study):
         assert 6.5 < two < 9.5
         assert 14.5 < three < 17.5
         assert -32.6 < swap_effects(second, accuracy)["effect"].iloc[0] < -28.5
-        effects = swap_effects(more, accuracy, ["after", "deeper"]).set_index(["after", "deeper"])
+        effects = swap_effects(more, accuracy, ["after", "how"]).set_index(["after", "how"])
         for operation in ("nor_conv_3x3", "avg_pool_3x3"):
-            assert 3.5 < effects.loc[(operation, False), "effect"] < 4.6
-            assert -1.5 < effects.loc[(operation, True), "effect"] < 0.5
-        assert 0.5 < effects.loc[("nor_conv_1x1", False), "effect"] < 1.5
-        assert -4.5 < effects.loc[("nor_conv_1x1", True), "effect"] < -2.5
+            assert 3.5 < effects.loc[(operation, "beside"), "effect"] < 4.6
+            assert -1.5 < effects.loc[(operation, "in sequence"), "effect"] < 0.5
+        assert 0.5 < effects.loc[("nor_conv_1x1", "beside"), "effect"] < 1.5
+        assert -4.5 < effects.loc[("nor_conv_1x1", "in sequence"), "effect"] < -2.5
 
 
 def test_what_the_readme_says_of_images_is_so(study, shared_data):

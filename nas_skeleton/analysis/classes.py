@@ -84,15 +84,15 @@ def trained_classes(
     every = topology_table()
     done = accuracies["valid"].index.intersection(accuracies["test"].index)
     cells = every[every["functional_key"].isin(done) & ~every["ignores_input"]]
+    own = trainings[trainings["status"] == schema.DONE]
     if cells.empty:
-        known = sorted(trainings.loc[trainings["status"] == schema.DONE, "seed"].unique().tolist())
+        known = sorted(own["seed"].unique().tolist())
         raise InputError(
             f"no class that sees its input is trained with all seeds {wanted}; there are "
             f"{', '.join(map(str, known)) or 'no trainings'}"
         )
     traits = class_table(cells)
-    macs = trainings[trainings["status"] == schema.DONE].groupby("functional_key")["macs"].min()
-    traits["macs"] = macs.loc[traits.index]
+    traits["macs"] = own.groupby("functional_key")["macs"].min().loc[traits.index]
     valid, test = (accuracies[split].loc[traits.index] for split in ("valid", "test"))
     return TrainedClasses(cells, traits, valid, test)
 

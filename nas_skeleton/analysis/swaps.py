@@ -79,10 +79,45 @@ def single_shortcuts(pairs: pd.DataFrame) -> pd.DataFrame:
     Raises:
         InputError: the pairs lack the trait.
     """
-    if "skip_paths_before" not in pairs:
-        raise InputError("the pairs lack a trait: make them by swaps(cells, ['skip_paths'])")
-    adds = (pairs["before"] == "none") & (pairs["after"] == "skip_connect")
+    adds = _instead_of_none(pairs, "skip_paths") & (pairs["after"] == "skip_connect")
     return pairs[adds & (pairs["edge"] == "0→3") & (pairs["skip_paths_before"] == 0)]
+
+
+def second_shortcuts(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Of `swaps` with trait `skip_paths` those that make one path of skips two.
+
+    `none` before and `skip_connect` after, on any edge.
+
+    Raises:
+        InputError: the pairs lack the trait.
+    """
+    adds = _instead_of_none(pairs, "skip_paths") & (pairs["after"] == "skip_connect")
+    return pairs[adds & (pairs["skip_paths_before"] == 1) & (pairs["skip_paths_after"] == 2)]
+
+
+def added_operations(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Of `swaps` with traits `paths` and `depth` those that put one more operation to work.
+
+    A convolution or a pool instead of `none`, by which there is just one path more.
+
+    Returns:
+        The pairs, with `how`: "in sequence" where the longest path has more operations than
+        before, else "beside".
+
+    Raises:
+        InputError: the pairs lack a trait.
+    """
+    adds = _instead_of_none(pairs, "paths", "depth") & (pairs["after"] != "skip_connect")
+    found = pairs[adds & (pairs["paths_after"] == pairs["paths_before"] + 1)]
+    deeper = found["depth_after"] > found["depth_before"]
+    return found.assign(how=np.where(deeper, "in sequence", "beside"))
+
+
+def _instead_of_none(pairs: pd.DataFrame, *traits: str) -> pd.Series:
+    """Which pairs have `none` before; they must have the traits."""
+    if missing := [name for name in traits if f"{name}_before" not in pairs]:
+        raise InputError(f"the pairs lack a trait: make them by swaps(cells, {missing})")
+    return pairs["before"] == "none"
 
 
 def swap_effects(

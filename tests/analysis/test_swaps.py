@@ -6,7 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nas_skeleton.analysis.swaps import dyadic_error, single_shortcuts, swap_effects, swaps
+from nas_skeleton.analysis.swaps import (
+    added_operations,
+    dyadic_error,
+    second_shortcuts,
+    single_shortcuts,
+    swap_effects,
+    swaps,
+)
 from nas_skeleton.analysis.topology import topology, topology_table
 from nas_skeleton.errors import InputError
 from nas_skeleton.spaces import Cell, CellSpace
@@ -54,6 +61,22 @@ def test_a_single_shortcut_is_added_where_there_was_none(pairs):
     assert len(found) > 1000
     assert (found["skip_paths_after"] == 1).all()
     assert (found["conv_depth_after"] == found["conv_depth_before"]).all()
+
+
+def test_a_second_path_of_skips_and_one_more_operation_are_told_by_the_traits(pairs):
+    second = second_shortcuts(pairs)
+    assert set(second["before"] + ">" + second["after"]) == {"none>skip_connect"}
+    spelled = topology_table()["spelling"].str.split("|").map(lambda words: words.count("skip"))
+    assert (spelled.loc[second["arch_before"]] == 1).all()
+    assert (spelled.loc[second["arch_after"]] == 2).all()
+    with pytest.raises(InputError, match=r"swaps\(cells, \['paths', 'depth'\]\)"):
+        added_operations(pairs)
+    more = added_operations(swaps(topology_table(), ["paths", "depth"]))
+    assert set(more["after"]) == {"nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"}
+    assert (more["paths_after"] - more["paths_before"] == 1).all()
+    deeper = more["depth_after"] > more["depth_before"]
+    assert (more["how"] == deeper.map({True: "in sequence", False: "beside"})).all()
+    assert deeper.nunique() == 2
 
 
 def accuracies(value, seeds=2, noise=0.0, seed=0):
