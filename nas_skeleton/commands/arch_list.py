@@ -14,9 +14,10 @@ LISTED = "INDEX,...|@FILE"
 
 
 def listed_archs(space: SearchSpace, text: str) -> list[int]:
-    """The indices that `text` lists, sorted, each once: `6111,1462`, or those in a file, `@FILE`.
+    """The indices that `text` lists, in its order, each once: `6111,1462`, or a file's, `@FILE`.
 
-    In a file they stand on lines of their own or between commas, and `#` begins a comment.
+    In a file they stand on lines of their own or between commas, and `#` begins a comment. Their
+    order is kept because a sample's means something: stopped early, its beginning is one too.
 
     Raises:
         click.UsageError: it is no such list, or the file cannot be read.
@@ -34,7 +35,7 @@ def listed_archs(space: SearchSpace, text: str) -> list[int]:
         raise click.UsageError(
             f"--archs {where}: give indices: 6111,1462, or @FILE with one a line"
         )
-    return sorted({space.check_index(int(part)) for part in parts})
+    return list(dict.fromkeys(space.check_index(int(part)) for part in parts))
 
 
 def _parts_of_file(text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -91,14 +92,23 @@ def _sampled(sample: Run, merged: pd.DataFrame) -> list[int]:
     """The architectures of a run that finished in it.
 
     Raises:
-        InputError: none did.
+        InputError: none did, or some of its trainings are still to come.
     """
-    rows = sample.rows(["arch_index", "status"])
+    rows = sample.rows(["arch_index", "seed", "status"])
     done = set(rows.loc[rows["status"] == schema.DONE, "arch_index"].tolist())
     if not done:
         raise InputError(
             f"--sample {sample.name}: nothing in it is finished, so there is no sample to tell the "
             "noise of: leave --sample away, or train it first"
+        )
+    ended = rows[rows["status"] != schema.PAUSED]
+    drawn = sample.arguments.archs or ended["arch_index"].unique().tolist()
+    planned = set(itertools.product(drawn, sample.arguments.seeds))
+    tried = set(zip(ended["arch_index"].tolist(), ended["seed"].tolist(), strict=True))
+    if missing := len(planned - tried):
+        raise InputError(
+            f"--sample {sample.name}: {missing:,} of its {len(planned):,} trainings are missing, "
+            "and what is done may be no sample of all: leave --sample away, or train the rest"
         )
     return sorted(done & set(merged["arch_index"].tolist()))
 

@@ -156,7 +156,10 @@ def data_facts(dataset: Dataset, protocol: str, space: SearchSpace) -> DataFacts
 
 
 def default_name(arguments: Arguments, space: SearchSpace) -> str:
-    """A run's name from its arguments, without what may grow: trials, and seeds after the first."""
+    """A run's name from its arguments, without what may grow: trials, and seeds after the first.
+
+    The order of a list of architectures is not in it either.
+    """
     if arguments.archs is None:
         what = arguments.strategy.replace("+", "p") + "-one-per-class" * arguments.one_per_class
         what += "-shared-classes" * arguments.share_classes
@@ -164,9 +167,9 @@ def default_name(arguments: Arguments, space: SearchSpace) -> str:
         names = (space.arch_string(arch) for arch in arguments.archs)
         what = "train-" + "-".join(name.replace("+", "p") for name in names)
     elif len(arguments.archs) <= NAMED:
-        what = "train-" + "-".join(map(str, arguments.archs))
+        what = "train-" + "-".join(map(str, sorted(arguments.archs)))
     else:
-        listed = hashlib.sha256(json.dumps(arguments.archs).encode()).hexdigest()[:8]
+        listed = hashlib.sha256(json.dumps(sorted(arguments.archs)).encode()).hexdigest()[:8]
         what = f"list-of-{len(arguments.archs)}-{listed}"
     parts = (
         arguments.space,

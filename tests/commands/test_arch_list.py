@@ -13,11 +13,11 @@ from nas_skeleton.spaces import load_space
 ARGUMENTS = ("search", "--space", "tiny", "--dataset", "synthetic")
 
 
-def test_a_list_is_read_from_the_line_and_from_a_file(tmp_path):
+def test_a_list_is_read_in_its_order_from_the_line_and_from_a_file(tmp_path):
     space = load_space("nb201")
-    assert listed_archs(space, "1462, 6111,1462") == [1462, 6111]
+    assert listed_archs(space, "6111, 1462,6111") == [6111, 1462]
     (tmp_path / "list.txt").write_text("6111\n1462\n\n15624\n")
-    assert listed_archs(space, f"@{tmp_path}/list.txt") == [1462, 6111, 15624]
+    assert listed_archs(space, f"@{tmp_path}/list.txt") == [6111, 1462, 15624]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_missing_file_and_a_missing_architecture_are_said(tmp_path):
 def test_a_file_may_have_comments_commas_and_blank_lines(tmp_path):
     (tmp_path / "list.txt").write_text("# the best\n6111, 1462,\n\n  15624 # and the last\n0,1\n")
     found = listed_archs(load_space("nb201"), f"@{tmp_path}/list.txt")
-    assert found == [0, 1, 1462, 6111, 15624]
+    assert found == [6111, 1462, 15624, 0, 1]
 
 
 def test_a_search_trains_the_list_and_continues_it(here):

@@ -1,5 +1,7 @@
 """What a datasheet says of noise is what `analysis` finds in the table's own trainings."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -114,14 +116,25 @@ def test_members_of_a_class_are_one_observation_and_tell_the_pure_noise(
 def test_trainings_that_failed_are_not_in_the_sample_and_one_without_any_is_none(
     few, made, tmp_path
 ):
-    broken = made.training(made.some[50], 888)[0] | {"status": "failed", "error": "lightning"}
+    failed = {"status": "failed", "error": "lightning"}
+    broken = [(made.training(made.some[50], s)[0] | failed, "[]", {}) for s in (777, 888)]
     rows = [made.training(arch, s) for arch in made.some[40:44] for s in (777, 888)]
-    drawn = made.make_run("drawn", [*rows, (broken, "[]", {})])
+    drawn = made.make_run("drawn", [*rows, *broken])
     manifest = publish([few, drawn], "t", tmp_path, sample=drawn)
     assert manifest.sample == made.some[40:44]
-    nothing = made.make_run("nothing", [(broken, "[]", {})])
+    nothing = made.make_run("nothing", broken)
     with pytest.raises(InputError, match="--sample nothing: nothing in it is finished"):
         publish([few, nothing], "t", tmp_path, sample=nothing)
+
+
+def test_half_a_sample_is_none(few, made, tmp_path):
+    drawn = made.some[40:44]
+    asked = replace(made.arguments, archs=drawn)
+    half = [made.training(arch, s) for arch in drawn[:2] for s in (777, 888)]
+    run = made.make_run("half", half, asked)
+    with pytest.raises(InputError, match="--sample half: 4 of its 8 trainings are missing"):
+        publish([few, run], "t", tmp_path, sample=run)
+    assert not (tmp_path / "t").exists()
 
 
 def test_a_diverged_training_is_counted_where_its_cell_is(whole, made):
