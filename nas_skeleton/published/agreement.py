@@ -135,6 +135,7 @@ def check_curves(path: Path, curves: pd.DataFrame, own: pd.DataFrame, manifest: 
     last = curves.drop_duplicates("key", keep="last").set_index("key")
     require(last.index.isin(own["key"]).all(), path, "the curve of a training that is not there")
     require(done.index.isin(last.index).all(), path, "a training has no curve")
+    require(len(last) == len(done), path, "the curve of a training that diverged")
     ends = last.loc[done.index, "epoch"]
     require((ends == done["epochs"]).all(), path, "a curve does not end with the last epoch")
     measured = [

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nas_skeleton.errors import InputError
 from nas_skeleton.published.files import Manifest, find_published, published_names
-from nas_skeleton.published.ranking import Best, Cost, Front, find_best, find_front
+from nas_skeleton.published.ranking import Best, Cost, Front, check_choosable, find_best, find_front
 from nas_skeleton.published.rows import (
     Aggregate,
     AggregateRow,
@@ -261,8 +261,13 @@ class Benchmark:
         return self.space.neighbours(self.resolve(arch))
 
     def simulate(self, dataset: str | None = None, *, seed: int | None = None) -> Simulation:
-        """Trainings with `seed` on a simulated clock, which shows validation accuracies only."""
+        """Trainings with `seed` on a simulated clock, which shows validation accuracies only.
+
+        Raises:
+            InputError: the protocol has no validation clips.
+        """
         table = self.table(dataset)
+        check_choosable(table)
         if seed is None:
             raise Unspecified(f"which training? give seed={'|'.join(map(str, table.seeds))}")
         table.check_seed(seed)

@@ -21,6 +21,7 @@ from nas_skeleton.published.table import Floats, PublishedTable
 
 Cost = Literal["macs", "params", "latency_ms"]
 COSTS: tuple[Cost, ...] = ("macs", "params", "latency_ms")
+_EQUAL = 12  # digits behind the point: means that differ by less do by rounding
 _OF_ROWS = {field.name for kind in (Row, AggregateRow) for field in fields(kind)}
 
 
@@ -122,9 +123,12 @@ def find_best(
 
 
 def leader(values: Floats, macs: Floats, within: NDArray[np.bool_]) -> int:
-    """The index with the highest value `within`; of equals that with fewer MACs, then the lower."""
+    """The index with the highest value `within`; of equals that with fewer MACs, then the lower.
+
+    Means over seeds are equal where they differ by no more than rounding.
+    """
     among = np.flatnonzero(within)
-    return int(among[np.lexsort((among, macs[among], -values[among]))[0]])
+    return int(among[np.lexsort((among, macs[among], -values[among].round(_EQUAL)))[0]])
 
 
 def find_front(table: PublishedTable, which: Which, epoch: Epoch, cost: Cost) -> Front:
@@ -136,7 +140,7 @@ def find_front(table: PublishedTable, which: Which, epoch: Epoch, cost: Cost) ->
     """
     if cost not in COSTS:
         raise NotInTable(f"no cost {cost!r}: there are {', '.join(COSTS)}")
-    valid, costs = _valid(table, which, epoch), _over(table, cost, which)
+    valid, costs = _valid(table, which, epoch).round(_EQUAL), _over(table, cost, which)
     complete = np.isfinite(valid)
     among = np.flatnonzero(complete & np.isfinite(costs))
     front, best = [], -math.inf
@@ -158,13 +162,22 @@ def _check_limit(name: Cost, limit: object) -> None:
         raise InputError(f"max_{name}={limit!r}: a limit is a number from 0 on, such as 2e7")
 
 
-def _valid(table: PublishedTable, which: Which, epoch: Epoch) -> Floats:
-    """`(architectures,)` validation top-1; NaN of those that do not compete, but not of all."""
+def check_choosable(table: PublishedTable) -> None:
+    """Nothing, if architectures can be chosen by this table: it has validation clips.
+
+    Raises:
+        InputError: it has none.
+    """
     if not table.manifest.clips.get("valid"):
         raise InputError(
             f"protocol {table.manifest.protocol!r} of table {table.name!r} has no validation "
             "clips, and nothing else may choose"
         )
+
+
+def _valid(table: PublishedTable, which: Which, epoch: Epoch) -> Floats:
+    """`(architectures,)` validation top-1; NaN of those that do not compete, but not of all."""
+    check_choosable(table)
     measured = table.measure("valid_top1", epoch)
     valid = _reduced(measured, table, which)
     if not np.isfinite(valid).any():

@@ -14,6 +14,7 @@ import numpy as np
 
 from nas_skeleton.published.rows import Epoch
 from nas_skeleton.published.table import PublishedTable
+from nas_skeleton.results import schema
 
 if TYPE_CHECKING:
     from nas_skeleton.published.benchmark import Arch, Benchmark
@@ -49,8 +50,8 @@ class Simulation:
     over. A training begins anew with every call, and is paid for again. That of E epochs costs the
     share E of all epochs of what the whole one took; the epoch that was "best" is known only when
     all are over, and costs the whole one. What a diverged one took is not stored: it costs the
-    median of all with this seed, as in replays. A cell that ignores its input is not trained
-    (engine "analytic"), and free.
+    median of all that were trained with this seed, as in replays. A cell that ignores its input is
+    not trained (engine "analytic"), and free.
     """
 
     def __init__(self, benchmark: Benchmark, table: PublishedTable, seed: int) -> None:
@@ -67,7 +68,7 @@ class Simulation:
         """
         index = self._benchmark.resolve(arch)
         row = self._table.row(index, self.seed, epoch)
-        lost = row.valid_top1 != row.valid_top1
+        lost = row.status == schema.DIVERGED
         paid = self._table.row(index, self.seed, "last") if epoch == "best" else row
         cost = self._median_s if lost else paid.train_time_s
         self.clock_s += cost
@@ -85,7 +86,8 @@ class Simulation:
     @cached_property
     def _median_s(self) -> float:
         seconds = self._table.array("train_time_s")[:, self._table.check_seed(self.seed)]
-        return float(np.nanmedian(seconds))
+        trained = self._table.trained()[:, self._table.check_seed(self.seed)]
+        return float(np.median(seconds[trained]))
 
     def reset(self) -> None:
         """Set the clock to 0."""

@@ -6,6 +6,7 @@ predictions when they are asked for. Choosing by validation and comparing is `be
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +31,7 @@ from nas_skeleton.published.rows import (
 from nas_skeleton.published.seeds import OVER, Which, check_seed, deviation
 from nas_skeleton.results import schema
 from nas_skeleton.spaces import CellSpace
-from nas_skeleton.training.result import SPLITS
+from nas_skeleton.training.result import ANALYTIC, SPLITS
 
 Floats = NDArray[np.float64]
 
@@ -147,6 +148,14 @@ class PublishedTable:
         """`(architectures, seeds)` whether there is a row."""
         there: NDArray[np.bool_] = self._rows != MISSING
         return there
+
+    def trained(self) -> NDArray[np.bool_]:
+        """`(architectures, seeds)` whether it was trained to the end: no copy, none filled in."""
+        engine, engines = texts_of(self._columns.table["engine"])
+        filled_in = np.array([name == ANALYTIC for name in engines], np.bool_)
+        own = self._columns.done & ~filled_in[engine]
+        found: NDArray[np.bool_] = self.has_row() & own[self._rows]
+        return found
 
     def functions(self, archs: NDArray[np.signedinteger[Any]]) -> int:
         """How many different functions these architectures are, which all have a row."""
@@ -325,6 +334,13 @@ class PublishedTable:
         else:
             at = self._epoch_at(epoch)
             after, values = int(epoch), [self._curve(name)[row, at].item() for name in _MEASURES]
+            diverged = self._statuses[self._status.item(row)] == schema.DIVERGED
+            if not diverged and all(map(math.isnan, values)):
+                raise NotInTable(
+                    f"table {self.name!r}: architecture {self._arch.item(row)} with seed "
+                    f"{self._column('seed').item(row)} was not evaluated after epoch {epoch}: not "
+                    "all were after the same ones"
+                )
         return after, (seconds * after / last, latency, memory), values
 
     def _epoch_at(self, epoch: Epoch) -> int:

@@ -21,6 +21,7 @@ from nas_skeleton.results import schema
 from nas_skeleton.results.copies import with_copies_of_run
 from nas_skeleton.results.run import Run, open_run, run_names
 from nas_skeleton.spaces import SearchSpace, load_any_space, load_space
+from nas_skeleton.training.result import ANALYTIC
 
 FINISHED = (schema.DONE, schema.COPIED, schema.DIVERGED)
 IDENTITY = ("space", "dataset", "fingerprint", "protocol", "recipe", "recipe_hash", "modality")
@@ -33,7 +34,7 @@ NATS_NAMES = "ArchitectureString"
 NATS_EPOCHS = 200
 _COLUMNS = (
     *("key", "arch_index", "seed", "status", "epochs", "macs", "latency_ms", "train_time_s"),
-    *("final_valid_top1", "final_test_top1", "source_index", *IDENTITY),
+    *("engine", "final_valid_top1", "final_test_top1", "source_index", *IDENTITY),
 )
 
 
@@ -204,9 +205,10 @@ def _table(
         )
     if lost.any():
         # What a diverged training took is not stored: until it was noticed, less than a whole one.
-        seconds = np.where(lost, np.nanmedian(seconds), seconds)
-        trained = int((lost & rows["source_index"].isna()).sum())
-        remarks.append(f"{trained} trainings diverged: they count as 0 %, and take the median time")
+        trained = (rows["source_index"].isna() & (rows["engine"] != ANALYTIC)).to_numpy()
+        seconds = np.where(lost, np.median(seconds[trained & ~lost]), seconds)
+        count = int((lost & rows["source_index"].isna()).sum())
+        remarks.append(f"{count} trainings diverged: they count as 0 %, and take the median time")
     latency = rows["latency_ms"].to_numpy(np.float64, na_value=np.nan).reshape(shape)
     return SearchTable(
         title=(
