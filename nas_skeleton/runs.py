@@ -34,17 +34,21 @@ def main() -> None:
 def list_() -> None:
     """List all runs with the number of their trainings: finished, paused, failed, missing.
 
+    And the published tables.
     Of a search that decides by results, what is left of its budget is missing.
     """
     from tabulate import tabulate
 
+    from nas_skeleton.published.files import published_names
     from nas_skeleton.results.run import run_names
 
     rows = [[name, *_listed(name)] for name in run_names()]
-    if not rows:
+    if rows:
+        click.echo(tabulate(rows, headers=["run", *COUNTS]))
+    else:
         click.echo("No runs here yet. Start one: python -m nas_skeleton.search --dataset synthetic")
-        return
-    click.echo(tabulate(rows, headers=["run", *COUNTS]))
+    if tables := published_names():
+        click.echo(f"Published tables: {', '.join(tables)}")
 
 
 @main.command()
@@ -317,6 +321,41 @@ def sample(run: str, size: int, best: int, mates: int | None, seed: int) -> None
         click.echo(index)
 
 
+@main.command(short_help="List architectures whose seconds other work made long.")
+@click.argument("run")
+@click.option(
+    "--factor",
+    type=click.FloatRange(1, min_open=True),
+    default=2.0,
+    show_default=True,
+    help="How many times the usual seconds or latency is too long.",
+)
+def disturbed(run: str, factor: float) -> None:
+    """Print RUN's architectures that took far longer than others that cost the same.
+
+    One index a line, for `search --archs @FILE --run AGAIN` on a machine that does nothing else:
+    accuracies stay as they are, and `runs publish RUN AGAIN` takes the quicker of two rows. Usual
+    is the lower quartile among cells with equally many live operations of each kind.
+    """
+    from nas_skeleton.errors import InputError
+    from nas_skeleton.results.sampling import disturbed as far_longer
+    from nas_skeleton.results.schema import DONE
+    from nas_skeleton.spaces import Space
+
+    opened, space = _open(run)
+    if not isinstance(space, Space):
+        raise InputError(f"run {run!r} is of reference models: this is for cells")
+    rows = opened.rows(["arch_index", "status", "train_time_s", "latency_ms"])
+    rows = rows[rows["status"] == DONE]
+    found = far_longer(rows, space, factor)
+    click.echo(
+        f"# {run}: {len(found):,} of {rows['arch_index'].nunique():,} with a training of over "
+        f"{factor:g} times the usual seconds or latency"
+    )
+    for index in found:
+        click.echo(index)
+
+
 def _errors(rows: pd.DataFrame) -> dict[tuple[int, int], str]:
     """What went wrong in the trainings that failed, by architecture and seed."""
     from nas_skeleton.results.schema import FAILED
@@ -355,9 +394,16 @@ WORKERS_SHOWN, FAILURES_SHOWN = 20, 5
 
 
 def _open(name: str) -> tuple[Run, SearchSpace]:
-    from nas_skeleton.results.run import open_run
+    from nas_skeleton.errors import InputError
+    from nas_skeleton.published.files import published_names
+    from nas_skeleton.results.run import open_run, run_names
     from nas_skeleton.spaces import load_any_space
 
+    if name in published_names() and name not in run_names():
+        raise InputError(
+            f"{name!r} is a published table and no run: `runs check`, `runs verify`, `compare "
+            "recipes` and `report` take it, and nas_skeleton.Benchmark asks it"
+        )
     run = open_run(name)
     return run, load_any_space(run.arguments.space, run.arguments.modality)
 

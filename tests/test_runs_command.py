@@ -39,8 +39,8 @@ def test_list_without_runs_says_how_to_start(command):
 
 
 def test_list_counts(here, run):
-    line = here("runs", "list").stdout.splitlines()[-1]
-    assert line.split() == [run, "3", "0", "0", "0", "0"]
+    lines = here("runs", "list").stdout.splitlines()
+    assert [run, "3", "0", "0", "0", "0"] in [line.split() for line in lines]
 
 
 def test_show_says_what_was_asked_and_ranks(here, run):
@@ -194,6 +194,14 @@ def test_sample_prints_the_best_and_some_of_the_others(here, run):
     assert not {int(line) for line in mates.stdout.splitlines()[1:]} & set(ranked)
 
 
+def test_disturbed_trainings_are_listed(here, run):
+    usual = here("runs", "disturbed", run, "--factor", "1e9")
+    assert usual.stdout == (
+        f"# {run}: 0 of 3 with a training of over 1e+09 times the usual seconds or latency\n"
+    )
+    assert here("runs", "disturbed", run, "--factor", "1").returncode == 2
+
+
 def test_a_published_run_is_checked_and_asked(here, run, workdir):
     done = here("runs", "publish", run, "--name", "mine", "--licence", "CC-BY-4.0")
     assert done.returncode == 0, done.stderr
@@ -205,6 +213,11 @@ def test_a_published_run_is_checked_and_asked(here, run, workdir):
     checked = here("runs", "check", "mine")
     assert checked.returncode == 0
     assert "runs/published/mine: sound. 3 trainings" in checked.stdout
+    assert "Published tables: mine" in here("runs", "list").stdout
+    assert (
+        "'mine' is a published table and no run: `runs check`"
+        in here("runs", "show", "mine").stderr
+    )
     collected = Path("runs") / run
     assert here("runs", "collect", run).returncode == 0
     rows = pd.read_parquet(collected / "table.parquet").to_dict("records")

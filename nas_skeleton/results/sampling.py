@@ -1,4 +1,4 @@
-"""Which architectures deserve trainings of their own: the best, a fair sample, class mates."""
+"""Which architectures to train again: the best, a fair sample, class mates, disturbed ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from nas_skeleton.errors import InputError
-from nas_skeleton.spaces import Space
+from nas_skeleton.spaces import Cell, Space
+from nas_skeleton.spaces.liveness import Role, roles
 
 
 def stratified_sample(valid: pd.Series, *, best: int, size: int, seed: int) -> list[int]:
@@ -59,3 +60,33 @@ def others_of(arch: int, space: Space) -> list[int]:
     """The other architectures of its functional class."""
     members = space.functional_classes()[space.functional_key(arch)]
     return [mate for mate in members if mate != arch]
+
+
+def disturbed(rows: pd.DataFrame, space: Space, factor: float) -> list[int]:
+    """Architectures of which a training took far longer than those that cost the same.
+
+    On a machine that had other work, seconds and latency tell of that work. Trained again, which
+    gives the same accuracies, `publish` takes the quicker row. What is usual is the lower quartile
+    among trainings of cells with equally many live operations of each kind.
+
+    Args:
+        rows: of finished trainings, with `arch_index`, `train_time_s` and `latency_ms`.
+        space: of their cells.
+        factor: how many times the usual seconds or latency are far longer.
+
+    Returns:
+        Their indices, ascending.
+    """
+    kinds = {arch: _live_operations(space.cell(arch)) for arch in rows["arch_index"].tolist()}
+    kind = rows["arch_index"].map(kinds)
+    late = pd.Series(False, rows.index)
+    for column in ("train_time_s", "latency_ms"):
+        usual = rows[column].groupby(kind).transform("quantile", 0.25)
+        late |= rows[column] > factor * usual
+    return sorted(rows.loc[late, "arch_index"].unique().tolist())
+
+
+def _live_operations(cell: Cell) -> str:
+    """Which operations are no dead edges, sorted: what a training costs, but for their places."""
+    pairs = zip(cell.operations, roles(cell), strict=True)
+    return " ".join(sorted(str(operation) for operation, role in pairs if role is not Role.DEAD))

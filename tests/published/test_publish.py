@@ -120,6 +120,23 @@ def test_two_runs_are_one_table(few, made):
         assert (HERE / "u" / name).read_bytes() == (HERE / "t" / name).read_bytes()
 
 
+def test_of_a_training_that_two_runs_have_the_quicker_row_is_taken(few, made, tmp_path):
+    arch, other = made.some[:2]
+    slow = made.training(arch, 777, train_time_s=1e4, latency_ms=90.0)
+    again = made.training(arch, 777, train_time_s=1.5, finished_at="2026-02-01T00:00:00+00:00")
+    runs = [
+        few,
+        made.make_run("slow", [slow, made.training(other, 777, train_time_s=1e4)]),
+        made.make_run("again", [again]),
+    ]
+    for order in (runs, runs[::-1]):
+        publish(order, "t", tmp_path)
+        rows = pd.read_parquet(tmp_path / "t" / files.TABLE).set_index(["arch_index", "seed"])
+        assert rows.loc[(arch, 777), "train_time_s"] == 1.5
+        assert rows.loc[(arch, 777), "latency_ms"] == again[0]["latency_ms"]
+        assert rows.loc[(other, 777), "train_time_s"] < 20
+
+
 def test_machines_are_numbered_and_not_named(few, made):
     other = made.make_run("other", [made.training(made.some[8], 777, host="machine-0")])
     unknown = made.make_run("unknown", [made.training(made.some[9], 777, host=None)])

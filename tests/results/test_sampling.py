@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas_skeleton.errors import InputError
-from nas_skeleton.results.sampling import class_mates, stratified_sample
+from nas_skeleton.results.sampling import class_mates, disturbed, stratified_sample
 from nas_skeleton.spaces import load_space
+
+OPS = ("nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 
 
 @given(st.integers(1, 60), st.integers(0, 60), st.integers(0, 60), st.integers(0, 2**32))
@@ -66,3 +68,17 @@ def test_class_mates_are_others_of_the_same_function():
     assert len(set(found)) == 4
     assert several[0] not in found
     assert {space.functional_key(arch) for arch in found[2:]} == {space.functional_key(several[0])}
+
+
+def test_disturbed_are_those_that_took_longer_than_others_that_cost_the_same():
+    space = load_space("nb201")
+    single = [space.index(f"|{op}~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|") for op in OPS]
+    same = [space.index(f"|none~0|+|{op}~0|none~1|+|none~0|none~1|skip_connect~2|") for op in OPS]
+    both = pd.DataFrame({"arch_index": [*single, *same, *same], "latency_ms": 1.0})
+    usual = dict(zip(OPS, (1.0, 10.0, 3.0), strict=True))
+    both["train_time_s"] = [usual[op] for _ in range(3) for op in OPS]
+    assert disturbed(both, space, 2) == []  # kinds differ, and that is no disturbance
+    both.loc[1, "train_time_s"] = 21.0
+    both.loc[5, "latency_ms"] = 2.1
+    assert disturbed(both, space, 2) == sorted([single[1], same[2]])
+    assert disturbed(both, space, 2.105) == []
