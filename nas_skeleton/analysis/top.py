@@ -32,12 +32,15 @@ class Apart:
         chosen_with: seeds whose mean validation accuracy orders the cells.
         tested_with: seeds whose test accuracies are compared.
         worse, better: cells with less and with more mean test accuracy than the best.
+        detectable: the difference, in [0, 1], that such a comparison finds every second time where
+            none has been found yet: what the test has power for. The median over comparisons.
     """
 
     chosen_with: tuple[int, ...]
     tested_with: tuple[int, ...]
     worse: int
     better: int
+    detectable: float
 
 
 @dataclass(frozen=True)
@@ -78,14 +81,16 @@ def top_tests(observations: Observations, top: int = 100) -> TopTests | None:
     test, seeds = observations.hits["test"], observations.seeds
     hits = test[order_on_valid(observations, seeds)[:top]].astype(np.float64)
     differences = hits[1:].mean(axis=1) - hits[0].mean(axis=0)
-    networks = _apart(clip_p(differences), differences, seeds, seeds)
+    errors = np.sqrt(differences.var(axis=1, ddof=1) / differences.shape[1])
+    networks = _apart(clip_p(differences), differences, errors, seeds, seeds)
     cells = None
     if half := len(seeds) // 2:
         choosing, testing = seeds[:half], seeds[half:]
         hits = test[order_on_valid(observations, choosing)[:top]].astype(np.float64)
         shared, hits = shared_variances(hits), hits[:, half:]
         differences = hits[1:].mean(axis=1) - hits[0].mean(axis=0)
-        cells = _apart(both_p(hits, shared), differences, choosing, testing)
+        errors = both_errors(hits, shared)
+        cells = _apart(both_p(hits, shared), differences, errors, choosing, testing)
     return TopTests(compared=len(differences), networks=networks, cells=cells)
 
 
@@ -110,24 +115,35 @@ def clip_p(differences: Floats, seed: int = 0) -> Floats:
     return p
 
 
-def both_p(hits: Floats, shared: Floats) -> Floats:
-    """Two-sided test of the first cell against each other one, clips and seeds both drawn.
+def both_errors(hits: Floats, shared: Floats) -> Floats:
+    """Standard errors of the first cell's mean less each other's, clips and seeds both drawn.
 
-    The variance of a difference D of means over S seeds and n clips has a part of each: with d the
-    differences per clip, Var(D) = var(d) / n + (s + s') / S, where s and s' are what seeds give the
-    two cells on all clips alike. D over its error is taken for normal.
+    The variance of a difference of means over S seeds and n clips has a part of each: with d the
+    differences per clip it is var(d) / n + (s + s') / S, where s and s' are what seeds give the two
+    cells on all clips alike.
 
     Args:
         hits: `(cells, seeds, clips)`, 1 where right.
         shared: `(cells,)` the s, see `reliability.shared_variances`.
     """
-    from scipy.special import ndtr
-
     _, seeds, clips = hits.shape
     differences = hits[1:].mean(axis=1) - hits[0].mean(axis=0)
-    variance = differences.var(axis=1, ddof=1) / clips + (shared[0] + shared[1:]) / seeds
+    errors: Floats = np.sqrt(
+        differences.var(axis=1, ddof=1) / clips + (shared[0] + shared[1:]) / seeds
+    )
+    return errors
+
+
+def both_p(hits: Floats, shared: Floats) -> Floats:
+    """Two-sided test of the first cell against each other one, clips and seeds both drawn.
+
+    The difference of means over its error (`both_errors`) is taken for normal.
+    """
+    from scipy.special import ndtr
+
+    differences = hits[1:].mean(axis=(1, 2)) - hits[0].mean()
     # Without any variance nothing differs, or every clip does: then the error is as good as zero.
-    z = np.abs(differences.mean(axis=1)) / np.sqrt(np.maximum(variance, 1e-300))
+    z = np.abs(differences) / np.maximum(both_errors(hits, shared), 1e-150)
     p: Floats = 2 * ndtr(-z)
     return p
 
@@ -142,12 +158,19 @@ def holm(p: Floats) -> Floats:
 
 
 def _apart(
-    p: Floats, differences: Floats, choosing: tuple[int, ...], testing: tuple[int, ...]
+    p: Floats,
+    differences: Floats,
+    errors: Floats,
+    choosing: tuple[int, ...],
+    testing: tuple[int, ...],
 ) -> Apart:
+    from scipy.special import ndtri
+
     differs, means = holm(p) <= LEVEL, differences.mean(axis=1)
     return Apart(
         chosen_with=choosing,
         tested_with=testing,
         worse=int((differs & (means < 0)).sum()),
         better=int((differs & (means > 0)).sum()),
+        detectable=float(np.median(errors) * ndtri(1 - LEVEL / 2 / len(p))),
     )

@@ -161,7 +161,8 @@ def _said(
         "ICC: share of the variance of one training's accuracy that belongs to the cell, [95 % "
         "interval over cells]. Seeds: how many a mean of the wanted reliability takes (Spearman-"
         "Brown) [that of the interval of the ICC]; seconds for the larger number of the two. Best: "
-        "test accuracy of the cell that is best on validation. Each: of one training; seconds by "
+        "test accuracy of the cell that is best on validation, by the networks that were chosen: "
+        "luck helps it, the more the noisier a recipe is. Each: of one training; seconds by "
         "the clock, so that other load counts, MACs of its forward passes and evaluations.",
         *(
             [f"Only {cells} cells: intervals of tau are narrower than they should be."]
@@ -288,6 +289,8 @@ def _noise_notes(rows: list[ComparedRecipe]) -> list[str]:
         "trained again with other seeds, by a test over clips and seeds; the first half of the "
         "seeds chooses, the others are tested. Clips count as independent, though few persons "
         "perform them: rather fewer are apart.",
+        "Of a published table that has a sample these are the cells of the sample: its DATASHEET.md "
+        "has the members of classes, and the best of all cells.",
     ]
 
 

@@ -142,9 +142,7 @@ def _composition(folder: Path, manifest: Manifest, table: pd.DataFrame) -> list[
             []
             if manifest.functions == CLASSES
             else [
-                f"{CLASSES - manifest.functions:,} functional classes are missing, and not at "
-                "random: a search trains cells in the order of their indices, in which classes "
-                "with many members come early."
+                f"{CLASSES - manifest.functions:,} functional classes are missing{_why(manifest)}"
             ]
         ),
         "\n".join(
@@ -168,6 +166,16 @@ def _composition(folder: Path, manifest: Manifest, table: pd.DataFrame) -> list[
         "over classes are called `_top1`, `_top5` and `_mean_class`.",
         "\n".join(["| file | size | what a line is |", "|---|---:|---|", *sizes]),
     ]
+
+
+def _why(manifest: Manifest) -> str:
+    """How those that are not missing were chosen."""
+    if len(manifest.sample) == manifest.functions:
+        return ": those that are there were drawn by the publisher as a sample of all."
+    return (
+        ", and not at random unless a sample was trained: a search trains cells in the order of "
+        "their indices, in which classes with many members come early."
+    )
 
 
 _CONTENTS = {name: what for name, (_, what) in RECORDS.items()} | {
@@ -200,7 +208,10 @@ def _collection(manifest: Manifest, table: pd.DataFrame) -> list[str]:
         paragraphs.append(
             f"{len(trained):,} trainings took {_span(trained.sum())} in all, evaluations "
             f"included, and {trained.median():.3g} s each at the median. Times depend on the "
-            "machine and on how many candidates advanced together."
+            "machine, on how many candidates advanced together and on what else it was at: MACs "
+            f"and parameters do not.{_spread_of_times(done[done['engine'] != ANALYTIC])} Latency "
+            "is of one clip through the network in PyTorch, without its dead edges, in evaluation "
+            "mode, the median of 5 passes; memory is that of the whole process, libraries included."
         )
     if unasked:
         paragraphs.append(
@@ -226,6 +237,23 @@ def _collection(manifest: Manifest, table: pd.DataFrame) -> list[str]:
     ]
 
 
+def _spread_of_times(trained: pd.DataFrame) -> str:
+    """How far seconds and latency of one cell are apart that was trained with several seeds."""
+    cells = trained.groupby("arch_index")[["train_time_s", "latency_ms"]]
+    several = cells.max()[cells.size() > 1] / cells.min()[cells.size() > 1]
+    if several.empty:
+        return ""
+    parts = (
+        f"in {what} {several[column].median():.2f} times the shortest at the median and "
+        f"{several[column].quantile(0.99):.2g} times at the 99th percentile"
+        for what, column in (("seconds", "train_time_s"), ("latency", "latency_ms"))
+    )
+    return (
+        f" Of the trainings of one cell with several seeds the longest is {', '.join(parts)} "
+        f"({len(several):,} cells)."
+    )
+
+
 def _span(seconds: float) -> str:
     if seconds < 180:
         return f"{seconds:.3g} seconds"
@@ -240,7 +268,8 @@ def _preprocessing(manifest: Manifest) -> list[str]:
         f"The clips are those of {source.title or repr(manifest.dataset)}.{about} They were split "
         f"by protocol {manifest.protocol!r}{note}; networks saw the modality "
         f"{manifest.modality!r} of them. Labels are the data set's own.",
-        f"Fingerprint of the prepared clips: {manifest.fingerprint}.",
+        "Fingerprint of what was trained, a digest of the prepared clips and of who is in which "
+        f"split (so not the one that `data prepare` prints): {manifest.fingerprint}.",
         "Nothing was left out but trainings that crashed or are unfinished. Diverged trainings are "
         'in the table with status "diverged" and no accuracy.',
     ]

@@ -6,6 +6,7 @@ table and are put into words.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -84,13 +85,8 @@ def observations_of(
         hits=hits,
         unconnected=0 if unconnected else len(out),
         unfinished=len(among) - len(archs),
-        diverged=int((_present(table)[among][:, columns] & (rows[among] < 0)).sum()),
+        diverged=int((table.has_row()[among][:, columns] & (rows[among] < 0)).sum()),
     )
-
-
-def _present(table: PublishedTable) -> NDArray[np.bool_]:
-    """`(architectures, seeds)` whether there is a row."""
-    return np.isfinite(table.array("params"))
 
 
 def _one_per_class(
@@ -158,13 +154,18 @@ def _who(table: PublishedTable, observed: Observations) -> str:
 
 def _spreads(table: PublishedTable) -> dict[str, ClassSpread | None]:
     """By split, of members of one class: with the seed of which most were trained."""
-    trained = (table.prediction_rows >= 0) & ~table.copied
-    seed = table.seeds[int(trained.sum(axis=0).argmax())]
+    seed = _commonest_seed(table)
     every = observations_of(table, seeds=(seed,), sampled=False, mates=True)
     return {
         split: spread_within_classes(values, every.classes)
         for split, values in every.accuracy.items()
     }
+
+
+def _commonest_seed(table: PublishedTable) -> int:
+    """The seed with which most were trained; of equals the first."""
+    trained = (table.prediction_rows >= 0) & ~table.copied
+    return table.seeds[int(trained.sum(axis=0).argmax())]
 
 
 def _parts(signal: Signal, spread: ClassSpread | None, seeds: int) -> Iterator[str]:
@@ -174,10 +175,12 @@ def _parts(signal: Signal, spread: ClassSpread | None, seeds: int) -> Iterator[s
         f"{signal.clips} clips is {100 * signal.clip_error:.1f} points"
     )
     if signal.seed_sd is not None:
+        shared = signal.shared_sd or 0
+        alone = math.sqrt(max(0.0, signal.seed_sd**2 - shared**2))
         yield (
-            f"the standard deviation over seeds is {100 * signal.seed_sd:.1f} points, of which "
-            f"{100 * (signal.shared_sd or 0):.1f} come on top of the binomial error (the rest is "
-            "which clips a seed happens to get right, and in it already)"
+            f"the standard deviation over seeds is {100 * signal.seed_sd:.1f} points: "
+            f"{100 * shared:.1f} of what moves all clips alike, and {100 * alone:.1f} of which "
+            "clips a seed happens to get right (squares add up)"
         )
     if spread:
         yield (
@@ -201,24 +204,28 @@ def _parts(signal: Signal, spread: ClassSpread | None, seeds: int) -> Iterator[s
 
 
 def _top(table: PublishedTable) -> Iterator[str]:
-    """How many of the best can be told from the best, over all cells with all seeds."""
-    observed = observations_of(table, sampled=False)
-    found = top_tests(observed, TOP)
-    if found is None:
+    """How many of the best can be told from the best: of networks, and of cells over seeds."""
+    seed = _commonest_seed(table)
+    one_seed = observations_of(table, seeds=(seed,), sampled=False)
+    networks = top_tests(one_seed, TOP)
+    if networks is None:
         return
     text = (
-        f"Of the {len(observed):,} connected cells with all seeds, the {found.compared} next to "
-        f"the best on validation: {_apart(found.networks, found)} by a permutation test over test "
-        "clips: these networks, whatever their seeds"
+        f"Of the {len(one_seed):,} connected cells with seed {seed}, the {networks.compared} next "
+        f"to the best on validation: {_apart(networks.networks, networks)} by a permutation test "
+        "over test clips: these networks, whatever other seeds give."
     )
-    if found.cells:
+    every_seed = observations_of(table, sampled=False)
+    found = top_tests(every_seed, TOP) if len(table.seeds) > 1 else None
+    if found and found.cells:
         choosing, testing = listed(found.cells.chosen_with), listed(found.cells.tested_with)
         text += (
-            f". As cells, were they trained with other seeds, {_apart(found.cells, found)}, by a "
-            f"test over clips and seeds: chosen with seed {choosing}, tested with {testing}"
+            f" As cells, were they trained with other seeds: of the {len(every_seed):,} with all "
+            f"seeds and the {found.compared} next to the best, {_apart(found.cells, found)}, by a "
+            f"test over clips and seeds: chosen with seed {choosing}, tested with {testing}."
         )
     yield (
-        f"{text}. Holm's correction, 5 % in all. Clips count as independent, though few persons "
+        f"{text} Holm's correction, 5 % in all. Clips count as independent, though few persons "
         "perform them: rather fewer are apart."
     )
 
@@ -226,7 +233,8 @@ def _top(table: PublishedTable) -> Iterator[str]:
 def _apart(apart: Apart, found: TopTests) -> str:
     return (
         f"{apart.worse} are worse and {apart.better} better on test clips, and "
-        f"{found.compared - apart.worse - apart.better} cannot be told apart"
+        f"{found.compared - apart.worse - apart.better} cannot be told apart (a difference of "
+        f"{100 * apart.detectable:.1f} points is found every second time)"
     )
 
 

@@ -52,6 +52,24 @@ def test_a_test_over_clips_alone_takes_luck_of_seeds_for_a_difference():
     assert np.mean(found) > 0.2
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_difference_that_is_called_detectable_is_found_every_second_time(seeds):
+    rng = np.random.default_rng(6)
+
+    def drawn(gain):
+        right = np.array([0.5, 0.5 + gain])[:, None, None]
+        return (rng.random((2, seeds, 200)) < right).astype(float)
+
+    def tested(gain):
+        found = top_tests(observations(drawn(gain)))
+        return found.networks if seeds == 1 else found.cells
+
+    size = np.mean([tested(0.0).detectable for _ in range(40)])
+    found = [tested(size) for _ in range(120)]
+    assert 0.36 < np.mean([one.better for one in found]) < 0.64  # s.d. 0.046
+    assert np.mean([tested(2 * size).better for _ in range(20)]) > 0.7
+
+
 def observations(test, valid=None):
     cells, seeds, _ = test.shape
     if valid is None:

@@ -65,14 +65,18 @@ def test_the_words_have_the_numbers_of_the_analysis(whole):
     text = "\n\n".join(describe_noise(table))
     observed = observations_of(table)
     signal = worth(observed).signals["test"]
-    assert f"over seeds is {100 * signal.seed_sd:.1f} points, of which" in text
-    assert f"{100 * signal.shared_sd:.1f} come on top of the binomial error" in text
+    assert f"over seeds is {100 * signal.seed_sd:.1f} points: " in text
+    assert f"{100 * signal.shared_sd:.1f} of what moves all clips alike, and" in text
     assert f"; {signal.single.value:.2f} [{signal.single.low:.2f}, " in text
     assert f"{len(observed)} connected cells, one of each functional class, that have all" in text
     assert f"{observed.unfinished:,} more lack some" in text
     top = top_tests(observed, 100).cells
     assert f"chosen with seed {top.chosen_with[0]}, tested with {top.tested_with[0]}" in text
     assert f"{top.worse} are worse and {top.better} better on test clips" in text
+    one_seed = observations_of(table, seeds=(777,))
+    networks = top_tests(one_seed, 100).networks
+    assert f"Of the {len(one_seed):,} connected cells with seed 777, the 99 next to the" in text
+    assert f"a difference of {100 * networks.detectable:.1f} points is found every" in text
 
 
 def test_one_seed_and_few_cells_say_so(made, tmp_path, monkeypatch):

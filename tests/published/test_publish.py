@@ -249,6 +249,26 @@ def test_the_datasheet_has_its_headings_and_numbers_of_this_table(whole, made):
     )
     assert f"| 777 | 5,233 | {copies:,} | 1 | 15,625 of 15,625 |" in text
     assert f"one clip is {100 / made.counts['test']:.2f} points" in text
+    rows = pd.read_parquet(whole / files.TABLE).query("status == 'done' and engine != 'analytic'")
+    of_cells = [rows for _, rows in rows.groupby("arch_index") if len(rows) == 2]
+    ratios = [own["latency_ms"].max() / own["latency_ms"].min() for own in of_cells]
+    assert (
+        f"in latency {statistics.median(ratios):.2f} times the shortest at the median and "
+        f"{pd.Series(ratios).quantile(0.99):.2g} times at the 99th percentile ({len(ratios)} cells)"
+    ) in text
+
+
+def test_the_datasheet_of_a_part_says_how_it_was_chosen(few, made, tmp_path):
+    publish([few], "t", tmp_path)
+    assert (
+        "5,231 functional classes are missing, and not at random unless"
+        in (tmp_path / "t" / files.DATASHEET).read_text()
+    )
+    publish([few], "t", tmp_path, sample=few)
+    assert (
+        "5,231 functional classes are missing: those that are there were drawn by"
+        in (tmp_path / "t" / files.DATASHEET).read_text()
+    )
 
 
 def test_croissant_describes_every_file_and_column(whole):
