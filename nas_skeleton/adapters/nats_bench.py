@@ -26,7 +26,8 @@ What is otherwise than there:
   Asking for others is an error.
 * `find_best` ranks as `Benchmark.best(aggregate="mean")`: only architectures that finished with all
   seeds of the table compete, and ties go to fewer MACs. There a mean is over the seeds there are
-  (with which those of fewer seeds win more easily), and ties go to the lower index.
+  (with which those of fewer seeds win more easily), and ties go to the lower index. Where some do
+  not compete it warns; `create(..., seeds=[777])` keeps to seeds that all have, in every answer.
 * `verbose` says what was opened and found, not every call.
 """
 
@@ -34,6 +35,7 @@ from __future__ import annotations
 
 import math
 import random
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
@@ -41,6 +43,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas_skeleton.adapters.nats_bench_results import (
     EVALUATED,
@@ -54,12 +57,14 @@ from nas_skeleton.errors import InputError
 from nas_skeleton.published.benchmark import Benchmark
 from nas_skeleton.published.files import published_names
 from nas_skeleton.published.ranking import leader
-from nas_skeleton.published.rows import AggregateRow, NotInTable, Row, listed
+from nas_skeleton.published.rows import AggregateRow, Epoch, NotInTable, Row, listed
+from nas_skeleton.published.table import Floats
 
 Source = str | Path | Sequence[str | Path]
 
 HPS = ("12", "200")
 _TOPOLOGY = ("tss", "topology")
+_LIMITED = ("macs", "params")
 # NATS-Bench's names of sets.
 _SPLITS = {"train": "train", "valid": "valid", "test": "test", "x-test": "test", **EVALUATED}
 
@@ -69,6 +74,8 @@ def create(
     search_space: str = "tss",
     fast_mode: bool = False,
     verbose: bool = True,
+    *,
+    seeds: Sequence[int] | None = None,
 ) -> NATStopology:
     """NATS-Bench's way to open its file; here published tables.
 
@@ -77,13 +84,14 @@ def create(
         search_space: "tss" or "topology"; there is no other.
         fast_mode: without meaning here, for curves and predictions are always read when needed.
         verbose: say what was opened.
+        seeds: the only ones that answer, of all tables; NATS-Bench has no such argument.
 
     Raises:
-        InputError: no such table, or another search space.
+        InputError: no such table or seed, or another search space.
     """
     if search_space not in _TOPOLOGY:
         raise InputError(f"search space {search_space!r}: published tables have 'tss' only")
-    return NATStopology(file_path_or_dict, fast_mode, verbose)
+    return NATStopology(file_path_or_dict, fast_mode, verbose, seeds=seeds)
 
 
 class NATStopology(TopologySpace):
@@ -94,7 +102,12 @@ class NATStopology(TopologySpace):
     """
 
     def __init__(
-        self, file_path_or_dict: Source | None = None, fast_mode: bool = False, verbose: bool = True
+        self,
+        file_path_or_dict: Source | None = None,
+        fast_mode: bool = False,
+        verbose: bool = True,
+        *,
+        seeds: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         if file_path_or_dict is None:
@@ -102,6 +115,10 @@ class NATStopology(TopologySpace):
         if isinstance(file_path_or_dict, str | Path):
             file_path_or_dict = [file_path_or_dict]
         self.benchmark = Benchmark.load(*file_path_or_dict)
+        self._seeds = None if seeds is None else tuple(seeds)
+        for name in self.benchmark.datasets:
+            for seed in self._seeds or ():
+                self.benchmark.table(name).check_seed(seed)
         self.verbose = verbose
         self.fast_mode = fast_mode
         self.arch2infos_dict = ArchInfos(self)
@@ -119,8 +136,36 @@ class NATStopology(TopologySpace):
     @cached_property
     def evaluated_indexes(self) -> set[int]:
         """Indices of the cells that have a row in every loaded table."""
-        rows = (set(self.benchmark.archs(name).tolist()) for name in self.benchmark.datasets)
+        rows = (
+            set(np.flatnonzero(self._array("params", name)[1].any(axis=1)).tolist())
+            for name in self.benchmark.datasets
+        )
         return set.intersection(*rows)
+
+    def seeds_of(self, index: int, dataset: str) -> list[int]:
+        """The seeds that answer for an architecture.
+
+        Raises:
+            NotInTable: there is no row with such a seed.
+        """
+        there = self.benchmark.seeds(index, dataset)
+        found = [seed for seed in there if self._seeds is None or seed in self._seeds]
+        if not found:
+            raise NotInTable(
+                f"table {dataset!r} has no row for architecture {index} with seed "
+                f"{listed(self._seeds or ())}: it has {listed(there)}"
+            )
+        return found
+
+    def _mean(self, index: int, dataset: str, epoch: Epoch = "last") -> AggregateRow:
+        seeds = self.seeds_of(index, dataset)
+        return self.benchmark.query(index, dataset, aggregate="mean", seeds=seeds, epoch=epoch)
+
+    def _array(self, column: str, dataset: str) -> tuple[Floats, NDArray[np.bool_]]:
+        """`(architectures, seeds)` of a column with the seeds that answer, and where a row is."""
+        table = self.benchmark.table(dataset)
+        columns = [table.check_seed(seed) for seed in self._seeds or table.seeds]
+        return table.array(column)[:, columns], table.has_row()[:, columns]
 
     @property
     def avaliable_hps(self) -> list[str]:
@@ -162,7 +207,7 @@ class NATStopology(TopologySpace):
         index = self._index(arch)
         lines = [self.arch(index), f"datasets : {self.benchmark.datasets}, arch-index={index}"]
         for name in self.query_meta_info_by_index(index).get_dataset_names():
-            row = self.benchmark.query(index, name, aggregate="mean")
+            row = self._mean(index, name)
             lines.append(
                 f"{name:14s} FLOP={row.macs / MILLION:6.2f} M, Params={row.params / MILLION:.3f} "
                 f"M, latency={row.latency_ms:.2f} ms, seeds={list(row.seeds)}."
@@ -195,7 +240,7 @@ class NATStopology(TopologySpace):
         self._check_hp(hp)
         found = self._index(index)
         if is_random is True:
-            is_random = random.choice(self.benchmark.seeds(found, dataset))
+            is_random = random.choice(self.seeds_of(found, dataset))
         clips = self.benchmark.manifest(dataset).clips
         counts = ", ".join(f"{split}: {count} clips" for split, count in clips.items() if count)
         info: dict[str, Any] = {"comment": f"{counts}; times in seconds, all-time until this epoch"}
@@ -217,11 +262,11 @@ class NATStopology(TopologySpace):
             raise NotInTable(f"no set {setname!r}: there are {', '.join(_SPLITS)}")
         split = _SPLITS[setname]
         if is_random is True:
-            is_random = random.choice(self.benchmark.seeds(index, dataset))
+            is_random = random.choice(self.seeds_of(index, dataset))
         epoch = self._epoch(dataset, iepoch)
         row: Row | AggregateRow
         if is_random is False:
-            row = self.benchmark.query(index, dataset, aggregate="mean", epoch=epoch)
+            row = self._mean(index, dataset, epoch)
             seeds = row.seeds
         else:
             row = self.benchmark.query(index, dataset, seed=is_random, epoch=epoch)
@@ -238,7 +283,7 @@ class NATStopology(TopologySpace):
     def get_cost_info(self, index: Any, dataset: str, hp: str = "12") -> dict[str, Any]:
         """FLOPs and parameters in millions, latency and training times in seconds, means."""
         self._check_hp(hp)
-        row = self.benchmark.query(self._index(index), dataset, aggregate="mean")
+        row = self._mean(self._index(index), dataset)
         seconds = _or_zero(row.train_time_s)
         return {
             "flops": row.macs / MILLION,
@@ -293,7 +338,8 @@ class NATStopology(TopologySpace):
 
         On "test" this is what a report may compare with, and nothing a search may know. Who
         competes, and who is first of equals, is as in `Benchmark.best`, whatever `enforce_all`.
-        Its older versions call the limits `FLOP_max` and `Param_max`; these are there too.
+        Its older versions call the limits `FLOP_max` and `Param_max`; these are there too. Warns
+        where some architectures do not compete, and where a limit is no number of millions.
 
         Raises:
             NotInTable: no architecture that finished with all seeds is within the limits.
@@ -301,15 +347,21 @@ class NATStopology(TopologySpace):
         self._check_hp(hp)
         if metric_on_set not in _SPLITS:
             raise NotInTable(f"no set {metric_on_set!r}: there are {', '.join(_SPLITS)}")
-        measured = self.benchmark.array(f"final_{_SPLITS[metric_on_set]}_top1", dataset)
+        measured, there = self._array(f"final_{_SPLITS[metric_on_set]}_top1", dataset)
         means = measured.mean(axis=1)  # NaN where a seed is missing or diverged
-        macs, params = (
-            self.benchmark.array(column, dataset).mean(axis=1) for column in ("macs", "params")
-        )
+        macs, params = (self._array(column, dataset)[0].mean(axis=1) for column in _LIMITED)
         within = np.isfinite(means)
+        if within.sum() < (present := int(there.any(axis=1).sum())):
+            warnings.warn(
+                f"find_best: {within.sum():,} of {present:,} architectures of table {dataset!r} "
+                "finished with all seeds, and only these compete; create(..., seeds=[...]) keeps "
+                "to seeds that more have",
+                stacklevel=2,
+            )
         for costs, limits in ((macs, (flop_max, FLOP_max)), (params, (param_max, Param_max))):
             for limit in limits:
                 if limit is not None:
+                    _check_millions(limit, costs)
                     within &= costs <= limit * MILLION
         if not within.any():
             raise NotInTable(
@@ -349,7 +401,7 @@ class NATStopology(TopologySpace):
     def statistics(self, dataset: str, hp: str | int) -> dict[int, int]:
         """Number of seeds -> how many architectures have so many rows."""
         self._check_hp(hp)
-        rows = np.isfinite(self.benchmark.array("params", dataset)).sum(axis=1)
+        rows = self._array("params", dataset)[1].sum(axis=1)
         return dict(Counter(rows[rows > 0].tolist()))
 
     def reload(self, archive_root: str | None = None, index: int | None = None) -> None:
@@ -393,6 +445,17 @@ class NATStopology(TopologySpace):
         losses = self.benchmark.table(dataset).losses(index, epoch)
         found = [losses[seed] for seed in seeds if not math.isnan(losses[seed])]
         return sum(found) / len(found) if found else math.nan
+
+
+def _check_millions(limit: float, costs: Floats) -> None:
+    """Warn of a limit that was meant otherwise: a thousand times what the largest cell costs."""
+    largest = np.nanmax(costs) / MILLION
+    if limit > 1000 * largest:
+        warnings.warn(
+            f"find_best: limits are in millions, and no architecture has more than {largest:.3g}: "
+            f"{limit:g} limits nothing",
+            stacklevel=3,
+        )
 
 
 def _or_zero(value: float) -> float:

@@ -161,7 +161,7 @@ class ArchResults:
 
     def get_dataset_seeds(self, dataset: str) -> list[int]:
         """The seeds it was trained with."""
-        return list(self.api.benchmark.seeds(self.arch_index, dataset))
+        return self.api.seeds_of(self.arch_index, dataset)
 
     def get_compute_costs(self, dataset: str) -> dict[str, Any]:
         """See `NATStopology.get_cost_info`."""

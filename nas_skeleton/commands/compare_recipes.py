@@ -289,8 +289,8 @@ def _noise_notes(rows: list[ComparedRecipe]) -> list[str]:
         "trained again with other seeds, by a test over clips and seeds; the first half of the "
         "seeds chooses, the others are tested. Clips count as independent, though few persons "
         "perform them: rather fewer are apart.",
-        "Of a published table that has a sample these are the cells of the sample: its DATASHEET.md "
-        "has the members of classes, and the best of all cells.",
+        "Of a published table that has a sample these are the cells of that: its DATASHEET.md has "
+        "the members of classes, and the best of all cells.",
     ]
 
 

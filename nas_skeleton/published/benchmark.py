@@ -90,12 +90,18 @@ class Benchmark:
         Raises:
             InputError: no such table, no name, a damaged one, or one of another schema.
         """
-        if not names:
+        wrong = [name for name in names if not isinstance(name, str | Path)]
+        if not names or wrong:
+            said = f"{wrong[0]!r} is neither a name nor a path: " if wrong else "which table? "
             raise InputError(
-                f"which table? there are {listed(published_names())}; "
+                f"{said}there are {listed(published_names())}; "
                 "`python -m nas_skeleton.runs publish` makes one"
             )
         return cls([PublishedTable(find_published(name)) for name in names])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process loads the tables anew, from the same folders."""
+        return type(self).load, tuple(table.folder.absolute() for table in self._tables.values())
 
     def __repr__(self) -> str:
         tables = (

@@ -33,6 +33,7 @@ class Best:
         row: of the best one, as `Benchmark.query` answers.
         competed: how many were compared.
         functions: how many different functions these are; copies of a training are no further one.
+        tied: how many of these functions are as good on validation as the best, itself included.
         lacking_seeds: how many were not, for a seed that was asked for is missing or diverged.
         over_limits: how many more were not, for they are over a limit, or not measured.
     """
@@ -40,6 +41,7 @@ class Best:
     row: Row | AggregateRow
     competed: int
     functions: int
+    tied: int
     lacking_seeds: int
     over_limits: int
 
@@ -112,11 +114,13 @@ def find_best(
             for name in given
         )
         raise NotInTable(f"no architecture of table {table.name!r} is within the limits: {least}")
-    macs = _over(table, "macs", which)
+    best = leader(valid, _over(table, "macs", which), within)
+    equal = within & (valid.round(_EQUAL) == valid[best].round(_EQUAL))
     return Best(
-        table.answer(leader(valid, macs, within), which, epoch),
+        table.answer(best, which, epoch),
         competed=len(among),
         functions=table.functions(among),
+        tied=table.functions(np.flatnonzero(equal)),
         lacking_seeds=_lacking(table, complete),
         over_limits=int(complete.sum()) - len(among),
     )

@@ -4,6 +4,7 @@ import dataclasses
 import doctest
 import json
 import math
+import pickle
 import shutil
 import subprocess
 import sys
@@ -427,6 +428,27 @@ def test_a_protocol_without_validation_clips_lets_nothing_choose(copied):
     for ask in (table.best, partial(table.pareto, "macs"), table.simulate):
         with pytest.raises(InputError, match="no validation clips, and nothing else may choose"):
             ask(seed=777)
+
+
+def test_another_process_has_the_same_tables(benchmark, arch):
+    benchmark.query("y=2x", seed=777)  # whatever was asked before
+    benchmark.to_pandas("epochs")
+    there = pickle.loads(pickle.dumps(benchmark))
+    assert repr(there) == repr(benchmark)
+    assert there.query(arch, seed=777) == benchmark.query(arch, seed=777)
+
+
+def test_the_best_says_how_many_functions_are_as_good(benchmark, rows):
+    best = benchmark.best(seed=777)
+    of_seed = rows.xs(777, level="seed")
+    equal = of_seed[of_seed["final_valid_top1"] == best.row.valid_top1]
+    assert best.tied == equal["functional_key"].nunique() > 1
+
+
+@pytest.mark.parametrize("wrong", [5, None, ["utdmhad"]])
+def test_what_is_no_name_is_said(wrong):
+    with pytest.raises(InputError, match="is neither a name nor a path: there are"):
+        Benchmark.load(wrong)
 
 
 def test_an_epoch_after_which_only_others_were_evaluated_is_said(made, tmp_path, monkeypatch):

@@ -15,6 +15,9 @@ from nas_skeleton.errors import InputError
 from nas_skeleton.published.publish import publish
 from nas_skeleton.published.rows import NotInTable
 
+# The table of these tests has a second seed for some architectures only.
+pytestmark = pytest.mark.filterwarnings("ignore:find_best:UserWarning")
+
 SCRIPT = Path(__file__).parent / "nats_bench_script.py"
 THEIRS, OURS = "from nats_bench import", "from nas_skeleton.adapters.nats_bench import"
 # The example in the docstrings of NATS-Bench's `str2lists` and `str2matrix`.
@@ -128,6 +131,35 @@ def test_find_best_agrees_with_the_benchmark_on_validation(api, benchmark, their
     assert (index, accuracy) == (best.arch_index, pytest.approx(100 * best.valid_top1))
     info = api.get_more_info(index, "utdmhad", is_random=False)
     assert accuracy == pytest.approx(info["valid-accuracy"])
+
+
+def test_chosen_seeds_are_the_only_ones_that_answer(whole, rows, made):
+    one = create(str(whole), verbose=False, seeds=[777])
+    arch = made.some[20]
+    stored = rows.loc[(arch, 777)]
+    for is_random in (True, False, 777):
+        info = one.get_more_info(arch, "utdmhad", is_random=is_random)
+        assert info["test-accuracy"] == pytest.approx(100 * stored["final_test_top1"])
+    assert one.get_cost_info(arch, "utdmhad")["T-train@total"] == stored["train_time_s"]
+    assert one.query_meta_info_by_index(arch).get_dataset_seeds("utdmhad") == [777]
+    found, accuracy = one.find_best("utdmhad", "valid")
+    of_seed = rows.xs(777, level="seed")["final_valid_top1"]
+    assert accuracy == pytest.approx(100 * of_seed.max())
+    assert of_seed[found] == of_seed.max()
+    assert len(create(str(whole), verbose=False, seeds=[888]).evaluated_indexes) < len(of_seed)
+    with pytest.raises(NotInTable, match="no seed 5: it has 777, 888"):
+        create(str(whole), verbose=False, seeds=[777, 5])
+    lacking = next(arch for arch in of_seed.index if (arch, 888) not in rows.index)
+    with pytest.raises(NotInTable, match=f"no row for architecture {lacking} with seed 888"):
+        create(str(whole), seeds=[888]).get_cost_info(lacking, "utdmhad")
+
+
+def test_find_best_warns_of_those_that_do_not_compete_and_of_limits_in_units(whole, api):
+    with pytest.warns(UserWarning, match=r"of 15,625 architectures .* and only these compete"):
+        api.find_best("utdmhad", "valid")
+    one = create(str(whole), verbose=False, seeds=[777])
+    with pytest.warns(UserWarning, match="limits are in millions, .* 2e\\+09 limits nothing"):
+        one.find_best("utdmhad", "valid", flop_max=2e9)
 
 
 def test_nothing_within_the_limits_is_said(api):
