@@ -328,7 +328,9 @@ def _replay(
         assert option.name is not None
         given = context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
         if given and option.name not in OF_REPLAYS:
-            raise click.UsageError(f"{option.opts[0]} is for trainings, and --on trains nothing")
+            raise click.UsageError(
+                f"{option.opts[0]} is for trainings, and --on trains nothing: leave it away"
+            )
     return replay_search(
         table,
         strategy,

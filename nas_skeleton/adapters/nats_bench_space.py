@@ -81,7 +81,7 @@ class TopologySpace:
         """What `query_index_by_arch` finds.
 
         Raises:
-            InputError: nothing.
+            InputError: no architecture is meant.
             ValueError: an index that the space does not have.
         """
         index = self.query_index_by_arch(arch)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from contextlib import closing
 from dataclasses import asdict
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from nas_skeleton.scheduling.means import Device, EngineChoice
 
 SHOWN = 5  # of rows that are not sound
-_SEPARATOR = re.compile(r"[/\\]")
 
 
 @click.command()

@@ -75,10 +75,11 @@ def replay_search(
     align = ("right", *(["right"] if table.has_seconds else []), "right", "left", "right", "right")
     click.echo(tabulate(rows, header, colalign=align, disable_numparse=True))
     best = table.mean_test.max()
+    luck = ", luck of its one seed included" if len(table.seeds) == 1 else ""
     regret = 100 * (best - table.mean_test[trace.incumbent[-1]])
     click.echo(
-        f"\nTest regret {regret:.2f} points: the best of the table has {100 * best:.2f} %. Test "
-        "accuracy was looked up afterwards; the search never saw it."
+        f"\nTest regret {regret:.2f} points: the best of the table has {100 * best:.2f} %{luck}. "
+        "Test accuracy was looked up afterwards; the search never saw it."
         if not table.chooses_by_test
         else f"\nRegret {regret:.2f} points: the best of the table has {100 * best:.2f} %."
     )

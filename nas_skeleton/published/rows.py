@@ -60,10 +60,12 @@ class BaseRow:
         epoch: after which the accuracies were measured, 1-based.
         params: number of parameters.
         macs: multiply-accumulates of one clip.
-        train_time_s: seconds of training until `epoch`, evaluations included. Only the whole is
+        train_time_s: seconds of training until `epoch`, evaluations included, by the clock: what
+            else the machine was at counts, and the datasheet says how much. Only the whole is
             measured; of E of all epochs it is the share E of that.
-        latency_ms: milliseconds for one clip.
-        peak_memory_mb: of the training.
+        latency_ms: milliseconds for one clip through the network in PyTorch, without its dead
+            edges, on the device it was trained on: the median of five passes after the training.
+        peak_memory_mb: MiB; on a CPU of the whole process that trained, libraries included.
         train_top1, ..., test_mean_class: shares of clips in [0, 1]; `mean_class` is the mean of
             top-1 per class.
     """
