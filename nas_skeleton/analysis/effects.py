@@ -23,6 +23,9 @@ from nas_skeleton.errors import InputError
 Floats = NDArray[np.float64]
 
 RESAMPLES = 1000
+FEWEST = (
+    10  # classes on either side: the percentile bootstrap of 5 is a third too narrow, of 10 a sixth
+)
 _BATCH = 100  # of resamples in memory
 
 
@@ -49,8 +52,9 @@ def marginal_means(
         Of every factor and level, in their order: `factor`, `level`, `classes` with such cells,
         `cells`; `mean` with its 95 % interval `low` to `high`; `effect`, the mean less that of the
         cells with another level, with `effect_low` and `effect_high`. Rows whose class has no
-        accuracy are left out. A level that all cells have or none has no effect: NaN; one of a
-        single class has no interval, and with a handful of classes it is too narrow.
+        accuracy are left out. A level that all cells have or none has no effect: NaN; nor has one
+        of fewer than `FEWEST` classes an interval, nor an effect against fewer, for it would be too
+        narrow.
 
     Raises:
         InputError: no such column, an accuracy is missing, or no class has one.
@@ -83,7 +87,10 @@ def marginal_means(
     frame["low"], frame["high"] = _interval(means)
     frame["effect"] = effect[0]
     frame["effect_low"], frame["effect_high"] = _interval(effects)
-    frame.loc[frame["classes"] < 2, ["low", "high", "effect_low", "effect_high"]] = np.nan
+    few = (counts > 0).sum(axis=0) < FEWEST
+    few_others = (counts < total[:, None]).sum(axis=0) < FEWEST
+    frame.loc[few, ["low", "high"]] = np.nan
+    frame.loc[few | few_others, ["effect_low", "effect_high"]] = np.nan
     return frame
 
 
@@ -92,7 +99,8 @@ class StratifiedEffect:
     """What a trait is worth among classes that are equal in other traits.
 
     Attributes:
-        effect: in the unit of the accuracy, its 95 % interval `low` to `high`.
+        effect: in the unit of the accuracy, its 95 % interval `low` to `high`, NaN of fewer than
+            `FEWEST` classes with the trait or without.
         strata: groups of equal classes that have some with the trait and some without.
         classes: in them; all others say nothing and are left out.
     """
@@ -152,8 +160,13 @@ def stratified_effect(
         _within(often, of_seeds @ values.T, member)
         for often, of_seeds in _resamples(len(values), values.shape[1], generator)
     ]
-    low, high = _interval(np.concatenate(drawn)[:, None])
-    return StratifiedEffect(float(effect), float(low[0]), float(high[0]), number, len(values))
+    few = min(has[kept].sum(), (~has[kept]).sum()) < FEWEST
+    low, high = (
+        (np.nan, np.nan)
+        if few
+        else (float(end[0]) for end in _interval(np.concatenate(drawn)[:, None]))
+    )
+    return StratifiedEffect(float(effect), low, high, number, len(values))
 
 
 def keys_of(table: pd.DataFrame, factors: Sequence[str]) -> pd.Series:

@@ -82,12 +82,15 @@ def findings_table(findings: Sequence[Finding]) -> pd.DataFrame:
     rows = []
     for one in findings:
         texts = {
-            split: "{:+.1f} [{:+.1f}, {:+.1f}]".format(*one.effects[split])
-            if split in one.effects
-            else ""
-            for split in splits
+            split: _text(*one.effects[split]) if split in one.effects else "" for split in splits
         }
         named = {"#": one.number, "finding": one.saying, "measured, in points": one.measure}
         text = f"{one.verdict}, by construction" if one.by_construction else str(one.verdict)
         rows.append({**named, **texts, "verdict": text})
     return pd.DataFrame(rows)
+
+
+def _text(effect: float, low: float, high: float) -> str:
+    if np.isnan([low, high]).any():
+        return f"{effect:+.1f} [too few]"
+    return f"{effect:+.1f} [{low:+.1f}, {high:+.1f}]"

@@ -86,11 +86,11 @@ def test_means_and_effects_are_those_of_the_rows():
 
 def test_intervals_are_those_of_a_naive_draw_of_whole_classes_and_seeds(monkeypatch):
     monkeypatch.setattr(effects, "RESAMPLES", 100)
-    table, accuracy = study(classes=12)
+    table, accuracy = study(classes=40)
     found = marginal_means(table, accuracy, ["good"], seed=5).set_index("level")
     keys = list(pd.unique(table["functional_key"]))  # the order in which they are drawn
     generator = np.random.default_rng(5)
-    drawn = generator.multinomial(12, np.full(12, 1 / 12), size=100)
+    drawn = generator.multinomial(40, np.full(40, 1 / 40), size=100)
     seeds = generator.multinomial(3, np.full(3, 1 / 3), size=100)
     rows = [table.loc[table["functional_key"] == key, "good"].tolist() for key in keys]
     naive = []
@@ -105,6 +105,22 @@ def test_intervals_are_those_of_a_naive_draw_of_whole_classes_and_seeds(monkeypa
     low, high = np.quantile(naive, (0.025, 0.975), axis=0)
     assert found.loc[True, ["low", "effect_low"]].tolist() == pytest.approx(low.tolist())
     assert found.loc[True, ["high", "effect_high"]].tolist() == pytest.approx(high.tolist())
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_a_handful_of_classes_on_either_side_has_no_interval(few):
+    keys = pd.Index([f"key{n}" for n in range(60)], name="functional_key")
+    for count, known in ((9, False), (10, True)):
+        has = (np.arange(60) < count) == few
+        classes = pd.DataFrame({"has": has, "alike": 0}, index=keys)
+        accuracy = pd.DataFrame({777: np.random.default_rng(1).normal(size=60)}, index=keys)
+        rows = marginal_means(classes, accuracy, ["has"]).set_index("level")
+        assert np.isfinite(rows[["effect_low", "effect_high"]]).all(axis=None) == known
+        assert np.isfinite(rows.loc[few, "low"]) == known
+        assert np.isfinite(rows.loc[not few, "low"])
+        found = stratified_effect(classes, accuracy, "has", ["alike"])
+        assert np.isfinite([found.low, found.high]).all() == known
+        assert np.isfinite(found.effect)
 
 
 def test_copies_of_a_class_are_no_evidence():

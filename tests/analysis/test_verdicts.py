@@ -36,10 +36,12 @@ def test_findings_stand_in_a_table_with_their_verdicts():
             Finding("1", "a is good", "a less b", {"valid": (2, 1, 3), "test": (1, 0.5, 1.5)}),
             Finding("", "a is bad", "b less a", {"valid": (-2, -3, -1), "test": (-1, -1.5, 0.5)}),
             Finding("2", "c is good", "no table", {}),
+            Finding("2b", "c is good", "of three", {"test": (4, np.nan, np.nan)}),
             Finding("3", "d is chance", "its definition", {}, by_construction=Verdict.HOLDS),
         ]
     )
-    verdicts = ["holds", "cannot tell", "cannot tell", "holds, by construction"]
+    verdicts = ["holds", *["cannot tell"] * 3, "holds, by construction"]
     assert found["verdict"].tolist() == verdicts
-    assert found["valid"].tolist() == ["+2.0 [+1.0, +3.0]", "-2.0 [-3.0, -1.0]", "", ""]
+    assert found["valid"].tolist() == ["+2.0 [+1.0, +3.0]", "-2.0 [-3.0, -1.0]", *[""] * 3]
+    assert found["test"].tolist()[3] == "+4.0 [too few]"
     assert found.columns.tolist()[:3] == ["#", "finding", "measured, in points"]
