@@ -78,7 +78,14 @@ class Benchmark:
     def __init__(self, tables: Sequence[PublishedTable]) -> None:
         if isinstance(tables, str | Path):
             raise InputError(f"tables are opened by Benchmark.load({str(tables)!r})")
-        self._tables = {table.name: table for table in tables}
+        self._tables: dict[str, PublishedTable] = {}
+        for table in tables:
+            if table.name in self._tables:
+                raise InputError(
+                    f"two tables are called {table.name!r}: {self._tables[table.name].folder} and "
+                    f"{table.folder}: load each as a Benchmark of its own"
+                )
+            self._tables[table.name] = table
         self.space = CellSpace()
 
     @classmethod
@@ -88,7 +95,8 @@ class Benchmark:
         Names are looked for in `runs/published/` of the working folder, then in the checkout's.
 
         Raises:
-            InputError: no such table, no name, a damaged one, or one of another schema.
+            InputError: no such table, no name, a damaged one, one of another schema, or two that
+                bear one name.
         """
         wrong = [name for name in names if not isinstance(name, str | Path)]
         if not names or wrong:
@@ -283,11 +291,11 @@ class Benchmark:
         """The table for `analysis.replay`: seeds that every architecture of the space has.
 
         Raises:
-            InputError: there is no such seed.
+            InputError: as `search_table.search_table_of`.
         """
-        from nas_skeleton.results.table import load_table
+        from nas_skeleton.published.search_table import search_table_of
 
-        return load_table(str(self.table(dataset).folder))
+        return search_table_of(self.table(dataset))
 
     def array(self, column: str, dataset: str | None = None) -> Floats:
         """`(15625, seeds)` of a column of numbers, such as "final_valid_top1", "params", "macs".
@@ -315,7 +323,7 @@ class Benchmark:
         return self.table(dataset).clips(split)
 
     def to_pandas(self, level: Level = "trainings", dataset: str | None = None) -> pd.DataFrame:
-        """A file of the table as a data frame, with the columns of the file.
+        """A file of the table as a data frame, with the columns that this version knows.
 
         "trainings" has a line for every architecture and seed, copies included; "epochs" one for
         every evaluated epoch of a training that is no copy; "architectures" the means over seeds
@@ -335,7 +343,7 @@ class Benchmark:
             if len(self._tables) > 1:
                 raise Unspecified(f"which data set? give dataset={'|'.join(self._tables)}")
             return next(iter(self._tables.values()))
-        if dataset in self._tables:
+        if isinstance(dataset, str) and dataset in self._tables:
             return self._tables[dataset]
         of_it = [t for t in self._tables.values() if t.manifest.dataset == dataset]
         if len(of_it) == 1:

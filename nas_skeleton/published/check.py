@@ -83,10 +83,10 @@ def space_of(folder: Path, manifest: Manifest) -> Space:
 def _check_contents(opened: PublishedTable, space: Space) -> None:
     folder, manifest = opened.folder, opened.manifest
     path = folder / files.TABLE
-    table = pd.read_parquet(path).reindex(columns=list(schema.COLUMNS))  # older ones have fewer
+    table = opened.to_pandas("trainings")
     require(not table.duplicated("key").any(), path, "a training is in it twice")
     own = table[table["source_index"].isna()]
-    curves = pd.read_parquet(folder / files.CURVES)
+    curves = opened.to_pandas("epochs")
     check_rows(path, table, manifest, space)
     _check_manifest(folder, manifest, table, curves)
     check_sources(path, table)

@@ -32,7 +32,7 @@ RECORDS = {  # file -> name of its records, what one is
 }
 USES = (
     "Studying search strategies, predictors and proxies on skeleton action recognition without "
-    "training anything; studying which cells work behind a graph stem; teaching."
+    "training anything; studying which cells work behind its stem; teaching."
 )
 WARNINGS = (
     "Architectures may be chosen by validation accuracy only. Copied rows are no independent "

@@ -19,6 +19,7 @@ from nas_skeleton.published.files import Manifest
 from nas_skeleton.published.opening import (
     Clips,
     are_shares,
+    curve_columns,
     matrix,
     numbers,
     open_parquet,
@@ -29,7 +30,6 @@ from nas_skeleton.published.opening import (
     require,
     whole,
 )
-from nas_skeleton.results import arrow
 from nas_skeleton.results.schema import HELD_OUT
 from nas_skeleton.spaces.space import CELLS
 
@@ -50,7 +50,7 @@ class Details:
         self._folder = folder
         self._manifest = manifest
         self._columns = columns
-        self._kinds = arrow.curves({split for split, count in manifest.clips.items() if count})
+        self._kinds = curve_columns(manifest)
         self.measures = [name for name in self._kinds.names if name not in _IDENTITY]
 
     def curve(self, measure: str) -> NDArray[np.float64]:
@@ -68,6 +68,14 @@ class Details:
         found[rows, at] = values
         return found
 
+    def curve_lines(self) -> pa.Table:
+        """All columns of the curves that are known here, as they are in the file.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        return read_columns(self._folder / files.CURVES, self._curve_file, self._kinds.names)
+
     @cached_property
     def predictions(self) -> dict[str, NDArray[np.signedinteger]]:
         """By split `(trainings, clips)` the classes predicted, in the order of finished rows.
@@ -78,16 +86,16 @@ class Details:
         path, manifest, rows = self._folder / files.PREDICTIONS, self._manifest, self._columns
         classes = len(manifest.classes)
         kinds = prediction_columns(manifest, pa.int8() if classes <= 127 else pa.int16())
-        assert self.clips is not None  # so many there are: arrays are not as large as is claimed
+        clips = self.clips  # so many there are: arrays are not as large as is claimed
         trained = int(rows.done.sum())
         file = open_parquet(self._folder, manifest, files.PREDICTIONS, kinds, trained)
-        identity = read_columns(path, file, ["arch_index", "seed"])
+        identity = read_columns(path, file, ["key", "arch_index", "seed"])
         for name in ("arch_index", "seed"):
             own, expected = whole(path, identity, name), rows.column(name)[rows.done]
             require(np.array_equal(own, expected), path, "not those of the table's trainings")
         found = {}
         for split in HELD_OUT:
-            if manifest.clips[split]:
+            if split in clips:
                 found[split] = own = matrix(path, file, split)
                 known = own.size == 0 or 0 <= own.min() <= own.max() < classes
                 require(known, path, f"a {split} prediction is no class")

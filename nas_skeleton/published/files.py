@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -42,6 +43,8 @@ CURVES = "curves.parquet"
 PREDICTIONS = "predictions.parquet"
 DATA = (CARD, CLIPS, SUMMARY, TABLE, CURVES, PREDICTIONS)
 PART = 2048  # rows of predictions that are read at a time
+LARGEST = 2**20  # bytes of what is read as a whole before anything in it is looked at
+_TEXTS = (MANIFEST, CROISSANT, CARD)  # these are
 _REMEDY = "fetch the folder again"
 _SEPARATOR = re.compile(r"[/\\]")
 
@@ -181,11 +184,12 @@ def read_manifest(folder: Path) -> Manifest:
     """What the table in `folder` is.
 
     Raises:
-        InputError: damaged, of a schema or with columns that this version does not read, or with
-            values that no sound table has.
+        InputError: damaged, too large, no regular file, of a schema or with columns that this
+            version does not read, or with values that no sound table has.
     """
     path = folder / MANIFEST
     try:
+        _size(path)
         text = path.read_bytes()
         content = json.loads(text)
         for what, reads in (("schema", SCHEMA), ("results_schema", schema.SCHEMA)):
@@ -221,6 +225,23 @@ def describe_file(path: Path) -> File:
         return File(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
+def _size(path: Path) -> int:
+    """Bytes of a file of a table, before it is opened.
+
+    Raises:
+        InputError: a link, pipe or device, which may have no end; or more than is read at once.
+        OSError: it is missing, or may not be looked at.
+    """
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f"{path}: a link, pipe, device or folder, and no file; {_REMEDY}")
+    if path.name in _TEXTS and found.st_size > LARGEST:
+        raise InputError(
+            f"{path}: {found.st_size:,} bytes, where at most {LARGEST:,} can be; {_REMEDY}"
+        )
+    return found.st_size
+
+
 def content_of(described: Mapping[str, File]) -> str:
     """What names the content of a table: from the SHA-256 of each of its files of `DATA`.
 
@@ -235,21 +256,22 @@ def checked_file(folder: Path, manifest: Manifest, name: str) -> Path:
     """The file `name` of the table in `folder`, if it is what the manifest says.
 
     Raises:
-        InputError: it is missing, cut short or changed.
+        InputError: it is missing, cut short, changed, too large or no regular file.
     """
     path, wanted = folder / name, manifest.files.get(name)
     if wanted is None:
         raise InputError(f"{folder / MANIFEST}: does not list {name}; {_REMEDY}")
     try:
+        size = _size(path)
+        if size != wanted.bytes:
+            raise InputError(
+                f"{path}: {size:,} bytes, the manifest says {wanted.bytes:,}; {_REMEDY}"
+            )
         found = describe_file(path)
     except FileNotFoundError:
         raise InputError(f"{path}: missing, the manifest lists it; {_REMEDY}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}; {_REMEDY}") from None
-    if found.bytes != wanted.bytes:
-        raise InputError(
-            f"{path}: {found.bytes:,} bytes, the manifest says {wanted.bytes:,}; {_REMEDY}"
-        )
     if found.sha256 != wanted.sha256:
         raise InputError(
             f"{path}: changed since it was published: SHA-256 {found.sha256[:12]}…, the manifest "

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas_skeleton.errors import InputError
-from nas_skeleton.published.files import find_published, published_names
+from nas_skeleton.published.files import MANIFEST, TABLE, find_published, published_names
 from nas_skeleton.results.run import Run, open_run, run_names, runs_folder
 
 if TYPE_CHECKING:
@@ -32,15 +32,24 @@ def find_run_or_table(name: str) -> Run | Path:
 
 
 def find_search_table(source: str) -> SearchTable:
-    """The finished trainings to search on: a published table by its name, else `load_table`.
+    """The finished trainings to search on: a published table, checked, else `load_table`.
 
-    A run of that name in the working folder comes first.
+    Args:
+        source: name of a published table, unless a run of the working folder bears it; its folder,
+            or the `table.parquet` in it; or what `load_table` takes.
 
     Raises:
-        InputError: as `results.table.load_table`.
+        InputError: as `results.table.load_table` and `search_table.search_table_of`.
     """
+    from nas_skeleton.published.search_table import search_table_of
+    from nas_skeleton.published.table import PublishedTable
     from nas_skeleton.results.table import load_table
 
+    folder = Path(source)
     if source in published_names() and source not in run_names():
-        source = str(find_published(source))
+        folder = find_published(source)
+    elif folder.name == TABLE:
+        folder = folder.parent
+    if (folder / MANIFEST).is_file():
+        return search_table_of(PublishedTable(folder))
     return load_table(source)

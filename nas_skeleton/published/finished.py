@@ -12,6 +12,7 @@ from nas_skeleton.errors import InputError
 from nas_skeleton.published import files
 from nas_skeleton.published.check import check_table, space_of
 from nas_skeleton.published.files import Manifest
+from nas_skeleton.published.opening import curve_columns
 from nas_skeleton.results import schema
 from nas_skeleton.results.finished import COLUMNS, Finished, Kept
 from nas_skeleton.results.run import Arguments
@@ -46,7 +47,7 @@ def finished_of_table(folder: Path) -> Finished:
         },
         rows=own[list(COLUMNS)].reset_index(drop=True),
         faults=[],
-        read=lambda rows: _kept(folder, rows),
+        read=lambda rows: _kept(folder, manifest, rows),
     )
 
 
@@ -64,18 +65,18 @@ def _arguments(manifest: Manifest) -> Arguments:
     )
 
 
-def _kept(folder: Path, rows: pd.DataFrame) -> list[Kept]:
+def _kept(folder: Path, manifest: Manifest, rows: pd.DataFrame) -> list[Kept]:
     """Curves and predictions of some trainings, in the order of `rows`."""
     among = [("key", "in", rows["key"].tolist())]
     curves: dict[str, dict[int, dict[str, float]]] = {}
-    for record in pq.read_table(folder / files.CURVES, filters=among).to_pylist():
+    path, columns = folder / files.CURVES, curve_columns(manifest).names
+    for record in pq.read_table(path, columns=columns, filters=among).to_pylist():
         key = record["key"]
         point = {name: value for name, value in record.items() if name not in _IDENTITY}
         curves.setdefault(key, {})[point["epoch"]] = point
+    path, splits = folder / files.PREDICTIONS, [s for s in HELD_OUT if manifest.clips[s]]
     predictions = {
-        record["key"]: {
-            split: np.array(record[split], np.int16) for split in HELD_OUT if split in record
-        }
-        for record in pq.read_table(folder / files.PREDICTIONS, filters=among).to_pylist()
+        record["key"]: {split: np.array(record[split], np.int16) for split in splits}
+        for record in pq.read_table(path, columns=["key", *splits], filters=among).to_pylist()
     }
     return [Kept(curves[key], predictions[key]) for key in rows["key"]]

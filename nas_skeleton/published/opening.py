@@ -1,14 +1,16 @@
 """Reading the files of a published table that nobody vouches for but itself: `MANIFEST.json`.
 
-Every file is held against the manifest, every Parquet file against the columns, types and number of
-rows that it should have, before a value is read; then values against what they may be. So questions
-are answered without a further look, and whatever is wrong is one line. Whether files agree with
-each other is `check`'s business. No pandas here: it takes as long as all the rest.
+Every file is held against the manifest, every Parquet file against the columns, types, number of
+rows and sizes that it should have, before a value is read; then values against what they may be. A
+footer that lies about sizes can cost memory, and nothing else. So questions are answered without a
+further look, and whatever is wrong is one line. Whether files agree with each other is `check`'s
+business. No pandas here: it takes as long as all the rest.
 """
 
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +25,7 @@ from nas_skeleton.errors import InputError
 from nas_skeleton.published import files
 from nas_skeleton.published.bounds import is_plain, printable
 from nas_skeleton.published.files import Manifest
-from nas_skeleton.results import schema
+from nas_skeleton.results import arrow, schema
 from nas_skeleton.training.result import SPLITS
 
 # What damaged files make of Arrow, NumPy, pandas and the readers of CSV, JSON and TOML.
@@ -31,6 +33,8 @@ _DAMAGE = (
     *(pa.ArrowException, csv.Error, ArithmeticError, AttributeError, LookupError, OSError),
     *(RecursionError, TypeError, ValueError),
 )
+# Bytes that a value may take, several times what one of a sound table does, and a column beside.
+_PER_NUMBER, _PER_TEXT, _BESIDE = 32, 1024, 2**20
 Clips = dict[str, tuple[tuple[str, ...], NDArray[np.int64]]]
 
 
@@ -86,23 +90,55 @@ def open_parquet(
             require(kind == wanted, path, f"column {column} is of {kind!s:.60}, not {wanted}")
         rows = file.metadata.num_rows
         require(rows <= most, path, f"{rows:,} rows, where at most {most:,} can be")
+        _check_sizes(path, file.metadata, {column: columns.field(column).type for column in own})
         texts = [column for column in own if pa.types.is_string(columns.field(column).type)]
         return pq.ParquetFile(path, metadata=file.metadata, read_dictionary=texts)
+
+
+def _check_sizes(path: Path, footer: Any, kinds: dict[str, pa.DataType]) -> None:
+    """No column takes more than its values can: a small file may hold large ones.
+
+    Args:
+        path: of the file.
+        footer: its `FileMetaData`.
+        kinds: type of each column that may be read.
+
+    Raises:
+        InputError: one does, or its groups have not the rows of the file.
+    """
+    sizes, values, rows = Counter[str](), Counter[str](), footer.num_rows
+    groups = [footer.row_group(at) for at in range(footer.num_row_groups)]
+    for chunk in (group.column(at) for group in groups for at in range(group.num_columns)):
+        name = chunk.path_in_schema.partition(".")[0]
+        sizes[name] += chunk.total_uncompressed_size
+        values[name] += chunk.num_values
+    require(sum(group.num_rows for group in groups) == rows, path, f"groups have not {rows:,} rows")
+    for name, kind in kinds.items():
+        most = rows * (kind.list_size if pa.types.is_fixed_size_list(kind) else 1)
+        require(values[name] <= most, path, f"column {name} has more than {most:,} values")
+        most = most * (_PER_TEXT if pa.types.is_string(kind) else _PER_NUMBER) + _BESIDE
+        what = f"column {name} takes {sizes[name]:,} bytes, where at most {most:,} can be"
+        require(sizes[name] <= most, path, what)
 
 
 def read_columns(path: Path, file: pq.ParquetFile, names: list[str]) -> pa.Table:
     """Some columns of a file that `open_parquet` opened.
 
     Raises:
-        InputError: it is damaged, or a text has several lines or signs that cannot be printed.
+        InputError: it is damaged, or a text is too long, alone or with those of the other rows, or
+            has several lines or signs that cannot be printed.
     """
     with reading(path):
         table = file.read(names, use_threads=False)
         for name, kind in zip(table.column_names, table.schema.types, strict=True):
             if pa.types.is_dictionary(kind):
-                texts = [text for text in texts_of(table[name])[1] if text is not None]
+                codes, known = texts_of(table[name])
+                texts = [text or "" for text in known]
                 what = f"a text in column {name} is too long, or cannot be printed"
                 require(is_plain(texts), path, what)
+                lengths = np.array([*map(len, texts), 0])[codes]  # that of code -1 is the last
+                short = lengths.sum() <= len(table) * _PER_TEXT + _BESIDE
+                require(short, path, f"the texts in column {name} are too long together")
         return table
 
 
@@ -196,6 +232,11 @@ def read_clips(folder: Path, manifest: Manifest) -> Clips:
     return {
         split: (tuple(own), np.array(labels[split], np.int64)) for split, own in ids.items() if own
     }
+
+
+def curve_columns(manifest: Manifest) -> pa.Schema:
+    """Columns of curves; a split without clips has no accuracies."""
+    return arrow.curves({split for split, count in manifest.clips.items() if count})
 
 
 def prediction_columns(manifest: Manifest, kind: pa.DataType) -> pa.Schema:

@@ -280,9 +280,18 @@ def _numbered(hosts: pd.Series) -> pd.Series:
 
 
 def _put_in_place(temporary: Path, target: Path) -> None:
-    """Replace a folder as a whole: whoever reads it meanwhile has the old one, or finds none."""
+    """Replace a folder as a whole: whoever reads it meanwhile has the old one, or finds none.
+
+    Raises:
+        OSError: it cannot be put there; the old one is there again.
+    """
     old = temporary.with_suffix(".old")
-    if target.exists():
-        target.replace(old)
-    temporary.replace(target)
+    try:
+        if target.exists():
+            target.replace(old)
+        temporary.replace(target)
+    except BaseException:
+        if old.exists() and not target.exists():
+            old.replace(target)
+        raise
     shutil.rmtree(old, ignore_errors=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from nas_skeleton.published import files
@@ -272,7 +273,7 @@ class PublishedTable:
         """
         for column in self.curve_columns():
             self._curve(column)
-        assert self._details.predictions is not None
+        _ = self._details.predictions
 
     def check_seed(self, seed: int) -> int:
         """Which column of arrays `seed` has.
@@ -292,16 +293,24 @@ class PublishedTable:
         return self.curves(name)[:, :, self._epoch_at(epoch)]
 
     def to_pandas(self, level: str) -> Any:
-        """A file of the table as a data frame: "trainings", "epochs", "architectures", "clips"."""
+        """A file of the table as a data frame: "trainings", "epochs", "architectures", "clips".
+
+        Raises:
+            NotInTable: no such level.
+            InputError: the file is damaged.
+        """
         import pandas as pd
 
         if level not in _LEVELS:
             raise NotInTable(f"no level {level!r}: there are {', '.join(_LEVELS)}")
-        path = files.checked_file(self.folder, self.manifest, _LEVELS[level])
+        if level == "trainings":
+            return _frame(self._columns.table)
         if level == "epochs":
-            self._curve("train_loss")  # it is read as a whole only if it is not too large
+            self._curve("train_loss")  # so all lines are of trainings and epochs that are there
+            return _frame(self._details.curve_lines())
+        path = files.checked_file(self.folder, self.manifest, _LEVELS[level])
         with reading(path):
-            return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+            return pd.read_csv(path)
 
     def _row_of(self, arch: int, seed: int) -> int:
         row = self._rows.item(arch, self.check_seed(seed))
@@ -368,6 +377,15 @@ class PublishedTable:
 
     def _stacked(self, names: Any) -> Floats:
         return np.stack([self._column(name, np.nan) for name in names], axis=1)
+
+
+def _frame(table: pa.Table) -> Any:
+    """What `read_columns` read as pandas reads it: texts are no dictionaries."""
+    kinds = [
+        (field.name, field.type.value_type if pa.types.is_dictionary(field.type) else field.type)
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(kinds)).to_pandas()
 
 
 _LEVELS = {

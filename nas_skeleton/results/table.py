@@ -96,7 +96,7 @@ class SearchTable:
 
 
 def load_table(source: str) -> SearchTable:
-    """The table called `source`.
+    """The table called `source`. Published ones have checks: `published.find.find_search_table`.
 
     Args:
         source: a run; a `table.parquet` of `runs collect`, or its folder, with its `curves.parquet`
@@ -131,7 +131,7 @@ def _of_run(run: Run) -> SearchTable:
         for key, curve in zip(rows["key"], rows["curve"], strict=True)
     }
     own = with_copies_of_run(rows.drop(columns=["curve"]), run, space)
-    return _table(own, curves.__getitem__, run.name)
+    return table_of(own, curves.__getitem__, run.name)
 
 
 def _of_parquet(path: Path) -> SearchTable:
@@ -141,7 +141,7 @@ def _of_parquet(path: Path) -> SearchTable:
     by_key: dict[str, dict[int, float]] = {}
     for key, epoch, valid in curves.itertuples(index=False, name=None):
         by_key.setdefault(key, {})[epoch] = valid
-    return _table(rows, lambda key: by_key.get(key, {}), str(path))
+    return table_of(rows, lambda key: by_key.get(key, {}), str(path))
 
 
 def _read(path: Path, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
@@ -155,10 +155,19 @@ def _read(path: Path, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         raise InputError(f"{path}: no table of trainings: {reason}") from None
 
 
-def _table(
+def table_of(
     rows: pd.DataFrame, curve_of: Callable[[str], Mapping[int, float]], name: str
 ) -> SearchTable:
-    """The table of rows with `_COLUMNS`; copied rows have the curve of what they are copies of."""
+    """The table of some trainings.
+
+    Args:
+        rows: with `_COLUMNS`; copies have the key of what they are copies of, and ":" behind it.
+        curve_of: validation top-1 by epoch of a training that did not diverge, by its key.
+        name: what it is called in its title and in errors.
+
+    Raises:
+        InputError: they are no table that can be searched on.
+    """
     rows = rows[rows["status"].isin(FINISHED)]
     if rows.empty:
         raise InputError(f"{name}: no training is finished")

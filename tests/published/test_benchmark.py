@@ -153,6 +153,7 @@ def test_what_is_not_there_is_an_error_that_lists_what_is(benchmark, arch):
         (lambda: benchmark.query(arch, seed=777, epoch=7), "no epoch 7: .* after 10, 20, 30"),
         (lambda: benchmark.query(arch, aggregate="max"), "no aggregate 'max': .* mean, median"),
         (lambda: benchmark.query(arch, "ntu60", seed=777), "no table 'ntu60'.*utdmhad"),
+        (lambda: benchmark.query(arch, ["utdmhad"], seed=777), r"no table \['utdmhad'\]"),
         (lambda: benchmark.array("accuracy"), "there are arch_index, seed,"),
         (lambda: benchmark.curves("accuracy"), "learning_rate, train_loss"),
         (lambda: benchmark.predicted(arch, "train", seed=777), "'train' clips: .* valid, test"),
@@ -370,6 +371,11 @@ def test_the_clock_is_the_sum_of_stored_times(benchmark, rows, made):
     assert simulation.clock_s == 0
 
 
+def test_frames_are_those_that_pandas_reads(benchmark, whole):
+    for level, name in (("trainings", files.TABLE), ("epochs", files.CURVES)):
+        pd.testing.assert_frame_equal(benchmark.to_pandas(level), pd.read_parquet(whole / name))
+
+
 def test_strategies_replay_on_the_seeds_that_are_complete(benchmark):
     table = benchmark.search_table()
     assert table.seeds == (777,)
@@ -390,6 +396,12 @@ def test_of_several_tables_one_must_be_named(benchmark, few, whole, made):
     assert both.query(arch, "small", seed=777).table == "small"
     assert both.query(arch, "utdmhad", seed=777).table == "utdmhad"
     shutil.rmtree(whole.parent / "others")
+
+
+def test_two_tables_of_one_name_are_not_told_apart_and_refused(small, copied):
+    with pytest.raises(InputError, match="two tables are called 'utdmhad'") as raised:
+        Benchmark.load(small, copied)
+    assert f"{small} and {copied}: " in str(raised.value)
 
 
 def test_tables_are_found_by_name_in_the_working_folder(copied, tmp_path, monkeypatch):
@@ -483,7 +495,25 @@ def test_files_are_those_that_are_documented(whole):
 def test_a_table_is_searched_on_by_its_name(copied, monkeypatch):
     monkeypatch.chdir(copied.parent.parent.parent)
     found = find_search_table("utdmhad")
-    assert found.title == load_table(str(copied)).title
     assert len(found) == 15_625
+    plain = load_table(str(copied))
+    for name, value in vars(plain).items():
+        if name != "space":
+            np.testing.assert_array_equal(vars(found)[name], value)
     with pytest.raises(InputError, match="no table 'elsewhere'"):
         find_search_table("elsewhere")
+
+
+@pytest.mark.parametrize("name", [files.TABLE, files.CURVES])
+def test_a_table_that_was_tampered_with_is_not_searched_on(copied, monkeypatch, name):
+    monkeypatch.chdir(copied.parent.parent.parent)
+    benchmark = Benchmark.load(copied)
+    frame = pd.read_parquet(copied / name)
+    frame[[column for column in frame if column.endswith("valid_top1")]] = 1.0
+    frame.to_parquet(copied / name)
+    for source in ("utdmhad", copied, copied / files.TABLE, "runs/published/utdmhad/"):
+        with pytest.raises(InputError, match=rf"{name}: .* the manifest says"):
+            find_search_table(str(source))
+    if name == files.CURVES:  # the table is in memory
+        with pytest.raises(InputError, match=rf"{name}: .* the manifest says"):
+            benchmark.search_table()

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import pandas as pd
@@ -269,3 +271,22 @@ def test_damage_of_what_is_read_later_is_noticed_when_it_is_read(copied):
     ):
         with pytest.raises(InputError, match="bytes, the manifest says"):
             ask()
+
+
+def test_python_without_assertions_notices_it_too(copied):
+    with (copied / files.CLIPS).open("ab") as file:
+        file.write(b"x")
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from nas_skeleton.errors import InputError\n"
+        "from nas_skeleton.published.table import PublishedTable\n"
+        "for ask in (lambda t: t.predictions('test'), lambda t: t.read_all()):\n"
+        "    try: ask(PublishedTable(Path(sys.argv[1])))\n"
+        "    except InputError as error: print(error)\n"
+    )
+    command = [sys.executable, "-O", "-c", program, str(copied)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    said = done.stdout.splitlines()
+    assert len(said) == 2
+    assert all(line.startswith(f"{copied / files.CLIPS}: ") for line in said)

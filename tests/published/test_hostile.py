@@ -1,7 +1,10 @@
 """Tables from anywhere and of other versions: an answer or one line, whatever is in their files."""
 
 import json
+import os
 import shutil
+import signal
+import stat
 from contextlib import suppress
 from dataclasses import replace
 
@@ -18,6 +21,8 @@ from nas_skeleton.published.benchmark import Benchmark
 from nas_skeleton.published.check import check_table
 from nas_skeleton.published.croissant import version_of
 from nas_skeleton.published.files import describe_file, read_manifest
+from nas_skeleton.published.find import find_search_table
+from nas_skeleton.published.finished import finished_of_table
 from nas_skeleton.results import schema
 
 PARQUET = (files.TABLE, files.CURVES, files.PREDICTIONS)
@@ -130,6 +135,51 @@ def test_deep_nesting_is_one_line(copied):
         Benchmark.load(copied)
 
 
+@pytest.fixture
+def soon():
+    """Whoever waits for a pipe, or reads a device, is interrupted."""
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("reads for ever"))
+    signal.alarm(10)
+    yield
+    signal.alarm(0)
+
+
+@pytest.mark.parametrize("name", [*files.DATA, files.CROISSANT, files.DATASHEET, files.MANIFEST])
+@pytest.mark.parametrize("kind", ["link to a device", "link to a file", "pipe", "device"])
+def test_what_is_no_regular_file_is_refused_before_it_is_opened(copied, soon, name, kind):
+    path = copied / name
+    beside = path.rename(copied.parent / name)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        try:
+            os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))
+        except PermissionError:
+            pytest.skip("only root makes devices")
+    else:
+        path.symlink_to("/dev/zero" if kind == "link to a device" else beside)
+    with pytest.raises(InputError, match=f"{name}: a link, pipe, device or folder, and no file"):
+        check_table(copied)
+
+
+@pytest.mark.parametrize("name", [files.CARD, files.CROISSANT, files.MANIFEST])
+def test_what_is_read_as_a_whole_is_not_large(copied, name):
+    with (copied / name).open("ab") as file:
+        file.truncate(files.LARGEST + 1)
+    manifest = json.loads((copied / files.MANIFEST).read_bytes().rstrip(b"\0"))
+    if name != files.MANIFEST:
+        manifest["files"][name] = vars(describe_file(copied / name))
+        (copied / files.MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=f"{name}: 1,048,577 bytes, where at most 1,048,576 can"):
+        check_table(copied)
+
+
+def test_the_folder_of_a_table_may_be_a_link(copied):
+    link = copied.parent / "link"
+    link.symlink_to(copied)
+    assert check_table(link).name == "utdmhad"
+
+
 @pytest.mark.parametrize(
     ("column", "value", "said"),
     [
@@ -152,6 +202,81 @@ def test_metadata_that_is_none_is_one_line(copied, text):
     sealed(copied)
     with pytest.raises(InputError, match=r"croissant\.json: cannot be read"):
         check_table(copied)
+
+
+# --- small files of large columns
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [(files.TABLE, "version"), (files.CURVES, "key"), (files.PREDICTIONS, "key")],
+)
+def test_a_long_text_in_a_small_file_is_refused_before_it_is_read(copied, name, column):
+    changed(copied, with_column(column, first("x" * 20_000_000)), name)
+    assert (copied / name).stat().st_size < 2_000_000
+    with pytest.raises(InputError, match=f"{name}: column {column} takes 20,[0-9,]+ bytes, where"):
+        check_table(copied)
+
+
+def test_a_text_that_is_in_every_row_is_refused_before_it_is_written_out(whole, tmp_path):
+    copied = shutil.copytree(whole, tmp_path / "utdmhad")
+    changed(copied, with_column("host", lambda own: ["x" * 9_999] * len(own)))
+    with pytest.raises(InputError, match="the texts in column host are too long together"):
+        Benchmark.load(copied)
+
+
+def test_a_list_that_is_longer_than_its_type_says_is_refused_before_it_is_read(copied):
+    path = copied / files.PREDICTIONS
+    stored, table = pq.read_metadata(path).metadata, pq.read_table(path)
+    records = table.to_pylist()
+    records[0]["test"] = [0] * 10_000_000
+    kinds = [(name, pa.list_(pa.int8())) for name in ("valid", "test")]
+    table = pa.Table.from_pylist(records, pa.schema([*list(table.schema)[:3], *kinds]))
+    with pq.ParquetWriter(path, table.schema, store_schema=False) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata(stored)
+    assert path.stat().st_size < 10_000
+    sealed(copied)
+    with pytest.raises(InputError, match="column test has more than 520 values"):
+        check_table(copied)
+
+
+def test_a_file_whose_groups_have_other_rows_is_refused(copied):
+    path = copied / files.PREDICTIONS
+    rows = pq.read_metadata(path).num_rows
+    content = path.read_bytes()
+    stated = b"\x16" + bytes([2 * rows]) + b"\x19"  # number of rows, then a list: of groups
+    assert content.count(stated) == 1
+    path.write_bytes(content.replace(stated, b"\x16" + bytes([2 * rows - 2]) + b"\x19"))
+    sealed(copied)
+    with pytest.raises(InputError, match="groups have not 12 rows"):
+        check_table(copied)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("space", None, "cannot be read"),
+        ("space", "../../etc/passwd", "use letters, digits"),
+        ("key", "x:1", "not all trainings have a validation accuracy"),
+    ],
+)
+def test_a_search_on_rows_that_cannot_be_is_refused(whole, tmp_path, column, value, said):
+    copied = shutil.copytree(whole, tmp_path / "utdmhad")
+    changed(copied, with_column(column, lambda own: [value] * len(own)))
+    with pytest.raises(InputError, match=said):
+        find_search_table(str(copied))
+
+
+def test_columns_that_are_not_known_are_not_read(copied):
+    for name in PARQUET:
+        changed(copied, lambda t: t.append_column("notes", pa.array(["x" * 10_000] * len(t))), name)
+    table = Benchmark.load(copied)
+    assert "notes" not in table.to_pandas("trainings")
+    assert "notes" not in table.to_pandas("epochs")
+    trainings = finished_of_table(copied)
+    (kept,) = trainings.read(trainings.rows.head(1))
+    assert "notes" not in kept.curve[30]
 
 
 # --- other versions

@@ -1,6 +1,7 @@
 """What `publish` makes of runs: everything that is finished, once, honest about copies."""
 
 import csv
+import errno
 import json
 import re
 import statistics
@@ -229,6 +230,22 @@ def test_a_table_that_is_not_sound_does_not_take_the_place_of_one_that_is(few, m
     wrong = (row | {"final_test_top1": row["final_test_top1"] / 2 + 0.01}, curve, predictions)
     with pytest.raises(InputError, match=r"published/t/curves\.parquet: a curve does not end"):
         publish([few, made.make_run("wrong", [wrong])], "t", HERE)
+    assert contents(HERE / "t") == before
+    assert [path.name for path in HERE.iterdir()] == ["t"]
+
+
+def test_a_table_that_cannot_be_put_in_place_leaves_the_old_one_there(few, monkeypatch):
+    publish([few], "t", HERE)
+    before, replace_by = contents(HERE / "t"), Path.replace
+
+    def full(path, target):
+        if path.suffix == ".tmp":
+            raise OSError(errno.ENOSPC, "no space left on device")
+        return replace_by(path, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="no space left"):
+        publish([few], "t", HERE, hardware="another")
     assert contents(HERE / "t") == before
     assert [path.name for path in HERE.iterdir()] == ["t"]
 
