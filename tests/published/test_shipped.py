@@ -1,6 +1,7 @@
 """The tables in the repository are sound, and answer what the README asks them."""
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,14 @@ def test_the_readmes_noise_is_that_of_the_table():
     lines = noise_lines(table)
     at = readme.index(lines[0])
     assert readme[at:].splitlines()[: len(lines)] == lines
+    both = worth(observations_of(table)).valid_test
+    agreed = f"agree with tau-b {both.value:.2f} [{both.low:.2f}, {both.high:.2f}]"
+    assert agreed in readme
+    sheet = (table.folder / DATASHEET).read_text("utf-8")
+    networks, cells = re.findall(r"(\d+) are worse and (\d+) better on test clips", sheet)
+    words = " ".join(readme.split())
+    assert "{} are worse and {} better as trained networks".format(*networks) in words
+    assert "other seeds, {} are worse and {} better (chosen".format(*cells) in words
 
 
 def test_the_datasheets_noise_is_that_of_the_table():
