@@ -34,8 +34,8 @@ def main() -> None:
 def list_() -> None:
     """List all runs with the number of their trainings: finished, paused, failed, missing.
 
-    And the published tables.
-    Of a search that decides by results, what is left of its budget is missing.
+    Of a search that decides by results, what is left of its budget is missing. Published tables
+    are named below.
     """
     from tabulate import tabulate
 

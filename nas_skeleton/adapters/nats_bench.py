@@ -64,7 +64,6 @@ Source = str | Path | Sequence[str | Path]
 
 HPS = ("12", "200")
 _TOPOLOGY = ("tss", "topology")
-_LIMITED = ("macs", "params")
 # NATS-Bench's names of sets.
 _SPLITS = {"train": "train", "valid": "valid", "test": "test", "x-test": "test", **EVALUATED}
 
@@ -117,8 +116,7 @@ class NATStopology(TopologySpace):
         self.benchmark = Benchmark.load(*file_path_or_dict)
         self._seeds = None if seeds is None else tuple(seeds)
         for name in self.benchmark.datasets:
-            for seed in self._seeds or ():
-                self.benchmark.table(name).check_seed(seed)
+            self._columns(name)  # an unknown seed is said now
         self.verbose = verbose
         self.fast_mode = fast_mode
         self.arch2infos_dict = ArchInfos(self)
@@ -137,7 +135,7 @@ class NATStopology(TopologySpace):
     def evaluated_indexes(self) -> set[int]:
         """Indices of the cells that have a row in every loaded table."""
         rows = (
-            set(np.flatnonzero(self._array("params", name)[1].any(axis=1)).tolist())
+            set(np.flatnonzero(self._has_row(name).any(axis=1)).tolist())
             for name in self.benchmark.datasets
         )
         return set.intersection(*rows)
@@ -161,11 +159,18 @@ class NATStopology(TopologySpace):
         seeds = self.seeds_of(index, dataset)
         return self.benchmark.query(index, dataset, aggregate="mean", seeds=seeds, epoch=epoch)
 
-    def _array(self, column: str, dataset: str) -> tuple[Floats, NDArray[np.bool_]]:
-        """`(architectures, seeds)` of a column with the seeds that answer, and where a row is."""
+    def _columns(self, dataset: str) -> list[int]:
+        """Which columns of arrays are of the seeds that answer."""
         table = self.benchmark.table(dataset)
-        columns = [table.check_seed(seed) for seed in self._seeds or table.seeds]
-        return table.array(column)[:, columns], table.has_row()[:, columns]
+        return [table.check_seed(seed) for seed in self._seeds or table.seeds]
+
+    def _array(self, column: str, dataset: str) -> Floats:
+        """`(architectures, seeds)` of a column, with the seeds that answer."""
+        return self.benchmark.array(column, dataset)[:, self._columns(dataset)]
+
+    def _has_row(self, dataset: str) -> NDArray[np.bool_]:
+        """`(architectures, seeds)` whether there is a row, with the seeds that answer."""
+        return self.benchmark.table(dataset).has_row()[:, self._columns(dataset)]
 
     @property
     def avaliable_hps(self) -> list[str]:
@@ -347,11 +352,11 @@ class NATStopology(TopologySpace):
         self._check_hp(hp)
         if metric_on_set not in _SPLITS:
             raise NotInTable(f"no set {metric_on_set!r}: there are {', '.join(_SPLITS)}")
-        measured, there = self._array(f"final_{_SPLITS[metric_on_set]}_top1", dataset)
+        measured = self._array(f"final_{_SPLITS[metric_on_set]}_top1", dataset)
         means = measured.mean(axis=1)  # NaN where a seed is missing or diverged
-        macs, params = (self._array(column, dataset)[0].mean(axis=1) for column in _LIMITED)
+        macs, params = (self._array(column, dataset).mean(axis=1) for column in ("macs", "params"))
         within = np.isfinite(means)
-        if within.sum() < (present := int(there.any(axis=1).sum())):
+        if within.sum() < (present := int(self._has_row(dataset).any(axis=1).sum())):
             warnings.warn(
                 f"find_best: {within.sum():,} of {present:,} architectures of table {dataset!r} "
                 "finished with all seeds, and only these compete; create(..., seeds=[...]) keeps "
@@ -401,7 +406,7 @@ class NATStopology(TopologySpace):
     def statistics(self, dataset: str, hp: str | int) -> dict[int, int]:
         """Number of seeds -> how many architectures have so many rows."""
         self._check_hp(hp)
-        rows = self._array("params", dataset)[1].sum(axis=1)
+        rows = self._has_row(dataset).sum(axis=1)
         return dict(Counter(rows[rows > 0].tolist()))
 
     def reload(self, archive_root: str | None = None, index: int | None = None) -> None:
