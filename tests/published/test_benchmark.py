@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,6 @@ from nas_skeleton.published.publish import publish
 from nas_skeleton.published.rows import NotInTable, Unspecified
 from nas_skeleton.results import schema
 
-HERE = Path("published")
 MEASURES = [f"{s}_{m}" for s in ("train", "valid", "test") for m in schema.METRICS]
 
 
